@@ -1,0 +1,247 @@
+// Package control is the conversation between the host and a node: lines of JSON
+// over the node's standard input and output, whatever engine carries them.
+//
+// A node writes one [message] a line: an event, or the reply to a request. The
+// host writes one [request] a line. Several hosts may be attached to one node at
+// once: every host sees every line and picks the replies to its own requests.
+package control
+
+import (
+	"bufio"
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"strconv"
+	"sync"
+	"sync/atomic"
+
+	"github.com/wslab/wslab/internal/trace"
+)
+
+// request is what a host asks of a node.
+type request struct {
+	ID     string          `json:"id"`
+	Method string          `json:"method"`
+	Params json.RawMessage `json:"params,omitempty"`
+}
+
+// message is what a node says.
+type message struct {
+	Event  *trace.Event    `json:"event,omitempty"`
+	ID     string          `json:"id,omitempty"`
+	Result json.RawMessage `json:"result,omitempty"`
+	Error  string          `json:"error,omitempty"`
+}
+
+// RemoteError is an error that a node answered with.
+type RemoteError struct {
+	Node, Method, Message string
+}
+
+// Error names the node and what it was asked.
+func (e *RemoteError) Error() string {
+	return fmt.Sprintf("node %s: %s: %s", e.Node, e.Method, e.Message)
+}
+
+// ErrClosed says that the control stream ended: the node has exited, or Close was called.
+var ErrClosed = errors.New("control stream closed")
+
+// Conn is the host's end of a control stream. It is safe for concurrent use.
+type Conn struct {
+	node    string
+	stream  io.ReadWriteCloser
+	prefix  string
+	counter atomic.Int64
+	onEvent func(trace.Event)
+
+	writing sync.Mutex
+	mu      sync.Mutex
+	waiting map[string]chan message
+	done    chan struct{}
+}
+
+// NewConn starts reading the stream of a node. onEvent is called for each event,
+// in order, from one goroutine; it may be nil. Close ends it.
+func NewConn(node string, stream io.ReadWriteCloser, onEvent func(trace.Event)) *Conn {
+	c := &Conn{
+		node:    node,
+		stream:  stream,
+		prefix:  rand.Text()[:8],
+		onEvent: onEvent,
+		waiting: make(map[string]chan message),
+		done:    make(chan struct{}),
+	}
+	go c.read()
+	return c
+}
+
+func (c *Conn) read() {
+	defer close(c.done)
+	ForEachLine(c.stream, func(line []byte) {
+		var m message
+		if json.Unmarshal(line, &m) != nil {
+			return // not ours: a stray print must not end the conversation
+		}
+		if m.Event != nil {
+			if c.onEvent != nil {
+				c.onEvent(*m.Event)
+			}
+			return
+		}
+		c.mu.Lock()
+		reply, ok := c.waiting[m.ID]
+		delete(c.waiting, m.ID)
+		c.mu.Unlock()
+		if ok {
+			reply <- m
+		}
+	})
+}
+
+// Call asks the node to do something and waits for its answer. result may be nil.
+func (c *Conn) Call(ctx context.Context, method string, params, result any) error {
+	raw, err := json.Marshal(params)
+	if err != nil {
+		return fmt.Errorf("%s: %w", method, err)
+	}
+	r := request{ID: c.prefix + strconv.FormatInt(c.counter.Add(1), 10), Method: method, Params: raw}
+	line, err := json.Marshal(r)
+	if err != nil {
+		return fmt.Errorf("%s: %w", method, err)
+	}
+	reply := make(chan message, 1)
+	c.mu.Lock()
+	c.waiting[r.ID] = reply
+	c.mu.Unlock()
+	defer func() {
+		c.mu.Lock()
+		delete(c.waiting, r.ID)
+		c.mu.Unlock()
+	}()
+	c.writing.Lock()
+	_, err = c.stream.Write(append(line, '\n'))
+	c.writing.Unlock()
+	if err != nil {
+		return fmt.Errorf("node %s: %s: %w", c.node, method, err)
+	}
+	select {
+	case m := <-reply:
+		if m.Error != "" {
+			return &RemoteError{Node: c.node, Method: method, Message: m.Error}
+		}
+		if result == nil || m.Result == nil {
+			return nil
+		}
+		if err := json.Unmarshal(m.Result, result); err != nil {
+			return fmt.Errorf("node %s: %s: %w", c.node, method, err)
+		}
+		return nil
+	case <-c.done:
+		return fmt.Errorf("node %s: %s: %w", c.node, method, ErrClosed)
+	case <-ctx.Done():
+		return fmt.Errorf("node %s: %s: %w", c.node, method, context.Cause(ctx))
+	}
+}
+
+// Done is closed when the stream has ended.
+func (c *Conn) Done() <-chan struct{} { return c.done }
+
+// Close ends the conversation and waits for the reader to be gone. The node goes on.
+func (c *Conn) Close() error {
+	err := c.stream.Close()
+	<-c.done
+	return err
+}
+
+// Handler answers one request. A nil result is answered with nothing but success.
+type Handler func(ctx context.Context, params json.RawMessage) (any, error)
+
+// Server is the node's end.
+type Server struct {
+	mu       sync.Mutex
+	out      *json.Encoder
+	handlers map[string]Handler
+}
+
+// NewServer returns a server that writes to out.
+func NewServer(out io.Writer) *Server {
+	return &Server{out: json.NewEncoder(out), handlers: make(map[string]Handler)}
+}
+
+// Record writes an event. A host that has gone is no reason to fail.
+func (s *Server) Record(e trace.Event) { s.write(message{Event: &e}) }
+
+func (s *Server) write(m message) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	_ = s.out.Encode(m) // the other end is gone: there is nobody to tell
+}
+
+// Handle registers what answers a method. A later registration replaces an earlier one.
+func (s *Server) Handle(method string, h Handler) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.handlers[method] = h
+}
+
+// Serve answers requests, each in a goroutine of its own, until in ends, and
+// waits for those under way.
+func (s *Server) Serve(ctx context.Context, in io.Reader) {
+	var running sync.WaitGroup
+	defer running.Wait()
+	ForEachLine(in, func(line []byte) {
+		var r request
+		if json.Unmarshal(line, &r) != nil || r.ID == "" {
+			return
+		}
+		running.Go(func() { s.write(s.answer(ctx, r)) })
+	})
+}
+
+func (s *Server) answer(ctx context.Context, r request) message {
+	s.mu.Lock()
+	h, ok := s.handlers[r.Method]
+	s.mu.Unlock()
+	if !ok {
+		return message{ID: r.ID, Error: "does not know how to " + r.Method}
+	}
+	result, err := h(ctx, r.Params)
+	if err != nil {
+		return message{ID: r.ID, Error: err.Error()}
+	}
+	m := message{ID: r.ID}
+	if result != nil {
+		raw, err := json.Marshal(result)
+		if err != nil {
+			return message{ID: r.ID, Error: err.Error()}
+		}
+		m.Result = raw
+	}
+	return m
+}
+
+// ForEachLine calls f with each line of r, however long, until r ends.
+func ForEachLine(r io.Reader, f func(line []byte)) {
+	lines := bufio.NewReaderSize(r, 64<<10)
+	for {
+		line, err := lines.ReadBytes('\n')
+		if len(line) > 0 {
+			f(line)
+		}
+		if err != nil {
+			return
+		}
+	}
+}
+
+// ParseEvent returns the event that a line of a node's output holds, if it holds one.
+func ParseEvent(line []byte) (trace.Event, bool) {
+	var m message
+	if json.Unmarshal(line, &m) != nil || m.Event == nil {
+		return trace.Event{}, false
+	}
+	return *m.Event, true
+}

@@ -1,0 +1,151 @@
+// Package engine says what a lab runs on: an [Engine] carries out a plan, a [Lab]
+// is a running instance of one. Engines know no kinds of node: the plan says
+// which capabilities and sysctls a node needs.
+package engine
+
+import (
+	"context"
+	"errors"
+	"io"
+	"time"
+
+	"github.com/wslab/wslab/topology"
+)
+
+// Engine runs labs.
+type Engine interface {
+	// Name as in --engine.
+	Name() string
+	// Probe says whether the engine can run labs here: nil, or an [*UnfitError].
+	Probe(ctx context.Context) error
+	// Taken returns the ranges that a new lab must not use, those of the lab
+	// of that name excluded.
+	Taken(ctx context.Context, lab string) ([]topology.PlannedNetwork, error)
+	// Up makes the running instance named p.Lab equal to the plan: creates what
+	// is missing, replaces what differs, removes what is not in the plan. Nodes
+	// are started together. It returns when every node has said that it is
+	// ready, or failed. When it fails or ctx ends, what this call has made is
+	// removed again.
+	Up(ctx context.Context, p *topology.Plan, progress Progress) (Changes, error)
+	// Open returns the running instance of that name, or ErrNoLab.
+	Open(ctx context.Context, lab string) (Lab, error)
+	// Labs lists the instances that are there, whatever state they are in.
+	Labs(ctx context.Context) ([]LabStatus, error)
+	// Down removes everything of the instance, whatever state it is in. It
+	// returns ErrNoLab when there was nothing.
+	Down(ctx context.Context, lab string, progress Progress) error
+	// Close releases the engine's client. Labs go on running.
+	Close() error
+}
+
+// Lab is a running instance.
+type Lab interface {
+	// Plan as it is running, read back from the engine.
+	Plan() *topology.Plan
+	// Nodes says how each node is, in the order of the plan.
+	Nodes(ctx context.Context) ([]NodeStatus, error)
+	// Attach opens the node's control stream: what is written reaches its
+	// standard input, what is read is its standard output from now on. Several
+	// attachments at once see the same output.
+	Attach(ctx context.Context, node string) (io.ReadWriteCloser, error)
+	// Logs returns what the node has written to its standard output and error
+	// so far, and goes on with what it writes until ctx ends if follow is set.
+	Logs(ctx context.Context, node string, follow bool) (io.ReadCloser, error)
+	// Exec runs a program of the host in the node's network namespace and
+	// returns its exit code. It returns an [*UnfitError] where the engine cannot do that.
+	Exec(ctx context.Context, node string, cmd Command) (int, error)
+	// Pause stops every process of the node, Resume continues them. The
+	// node's kernel goes on.
+	Pause(ctx context.Context, node string) error
+	Resume(ctx context.Context, node string) error
+}
+
+// Command is a program of the host to be run inside a node.
+type Command struct {
+	Args           []string
+	Env            []string
+	Stdin          io.Reader
+	Stdout, Stderr io.Writer
+}
+
+// Changes says what Up did.
+type Changes struct {
+	// Created, Replaced and Removed name the nodes and networks ("network NAME").
+	Created, Replaced, Removed []string
+}
+
+// None says whether nothing had to be done.
+func (c Changes) None() bool {
+	return len(c.Created)+len(c.Replaced)+len(c.Removed) == 0
+}
+
+// LabStatus is an instance that an engine holds.
+type LabStatus struct {
+	Name   string `json:"name"`
+	Source string `json:"source"`
+	File   string `json:"file"`
+	Engine string `json:"engine"`
+	// Nodes of the plan and how many of them run.
+	Nodes   int     `json:"nodes"`
+	Running int     `json:"running"`
+	Speed   float64 `json:"speed"`
+	// Created is when the oldest part of the lab was made.
+	Created time.Time `json:"created"`
+}
+
+// State of a node's machine.
+type State string
+
+// The states of a node.
+const (
+	Running State = "running"
+	Paused  State = "paused"
+	Exited  State = "exited"
+	Missing State = "missing"
+)
+
+// NodeStatus says how a node is.
+type NodeStatus struct {
+	Node  string `json:"node"`
+	Kind  string `json:"kind"`
+	State State  `json:"state"`
+	// ExitCode and Detail say why an exited node has ended.
+	ExitCode int    `json:"exit_code,omitempty"`
+	Detail   string `json:"detail,omitempty"`
+	// Addrs of the node, one for each interface.
+	Addrs []string `json:"addrs"`
+	// PID of the node's first process as the host sees it, 0 if unknown.
+	PID int `json:"pid,omitempty"`
+}
+
+// Progress takes one line about what is being done. It may be nil.
+type Progress func(format string, args ...any)
+
+// ErrNoLab says that the engine holds no such instance.
+var ErrNoLab = errors.New("no such lab")
+
+// ErrRangeTaken says that Up found a range of the plan in use by another lab,
+// which took it after Taken had answered. The caller may plan anew.
+var ErrRangeTaken = errors.New("address range taken by another lab")
+
+// UnfitError says that the environment cannot do what was asked: no engine, no
+// privilege, too old. The command ends with exit code 3.
+type UnfitError struct {
+	// Problem is what is wrong, in one sentence without a full stop.
+	Problem string
+	// Remedy is what to do about it.
+	Remedy string
+	// Err is the cause, may be nil.
+	Err error
+}
+
+// Error returns the problem and the remedy.
+func (e *UnfitError) Error() string {
+	if e.Remedy == "" {
+		return e.Problem
+	}
+	return e.Problem + "\n  " + e.Remedy
+}
+
+// Unwrap returns the cause.
+func (e *UnfitError) Unwrap() error { return e.Err }

@@ -1,0 +1,165 @@
+// Package topology is the lab file: its types, strict loading with positions,
+// validation, and the plan (addresses, routes, one spec for each node) that an
+// engine carries out.
+//
+// The package knows no kind of node, no toxic and no strategy by name. They are
+// handed to it in a [Registry] when a file is loaded.
+package topology
+
+import (
+	"net/netip"
+)
+
+// Lab is a lab file that was read and checked. Networks, Nodes and Toxics keep
+// the order of the file.
+type Lab struct {
+	// Name of the lab, unique among the embedded labs: letters, digits and hyphens.
+	Name string
+	// Summary says in one sentence what the lab shows.
+	Summary string
+	// Networks of the lab. Each becomes a network of the engine.
+	Networks []Network
+	// Nodes of the lab. Each becomes a machine of the engine.
+	Nodes []Node
+	// Toxics that are there from the start.
+	Toxics []Toxic
+	// Strategies that the lab defines beside the built-in ones, by name; each
+	// value is what [Registry.NewStrategy] returned, filled in.
+	Strategies map[string]any
+
+	doc *Document
+}
+
+// Network is one network of a lab.
+type Network struct {
+	Name   string
+	Prefix netip.Prefix
+}
+
+// Node is one machine of a lab.
+type Node struct {
+	Name string
+	Kind *Kind
+	// On lists the networks that the node is on. For a node that routes one
+	// way only (a NAT) the last one is the outside.
+	On []Attachment
+	// Settings is what [Kind.Settings] returned, filled in from the file.
+	Settings any
+}
+
+// Attachment is a node's place on a network.
+type Attachment struct {
+	Network string
+	// Addr is the address that the file asks for; the zero Addr means that the
+	// plan chooses one.
+	Addr netip.Addr
+}
+
+// Toxic is a fault on the streams that a node carries.
+type Toxic struct {
+	// At names the node.
+	At string
+	ToxicSpec
+}
+
+// Registry is what a lab file may name. It is put together once, in cmd/wslab,
+// from the explicit lists of kinds, toxics and strategies.
+type Registry struct {
+	Kinds  []*Kind
+	Toxics []*ToxicType
+	// Strategies are the names of the built-in strategies.
+	Strategies []string
+	// NewStrategy returns a pointer to a zero strategy, which a `strategies:`
+	// entry of a lab or a scenario is read into.
+	NewStrategy func() any
+}
+
+// Kind is a kind of node, as far as the lab file and the plan are concerned.
+// What it does at run time is internal/node's business.
+type Kind struct {
+	// Name is what `kind:` says.
+	Name string
+	// Summary is one sentence for the schema, the documentation and --help.
+	Summary string
+	// Settings returns a pointer to a new settings struct with its defaults
+	// set. Its yaml, doc, enum, min and max tags are the only description of the
+	// keys; see [Decode].
+	Settings func() any
+	// Routes says that the node forwards packets between its networks.
+	Routes bool
+	// OneWay says that a routing node hides the networks behind it: what is on
+	// its last network has no route to what is on the others (a NAT).
+	OneWay bool
+	// Carries says that streams pass through the node, so that toxics can be put at it.
+	Carries bool
+	// Target says that clients connect to nodes of this kind (a server).
+	Target bool
+	// MinNetworks is the least number of networks a node of this kind is on; 0 means 1.
+	MinNetworks int
+	// Check reports what is wrong with a node beyond its single keys, and may
+	// complete the settings from the other nodes of the lab. May be nil.
+	Check func(*NodeCheck)
+	// Needs says what the node's machine has to be given. May be nil.
+	Needs func(settings any) Needs
+}
+
+// Passage is implemented by the settings of a node that clients can be sent
+// through (a proxy).
+type Passage interface {
+	// PassageUsers returns the user names that the proxy knows; empty when it
+	// asks for none.
+	PassageUsers() []string
+}
+
+// Needs is what a node asks of its engine. Engines give it without knowing why.
+type Needs struct {
+	// Capabilities of Linux, such as "NET_ADMIN".
+	Capabilities []string `json:"capabilities,omitempty"`
+	// Sysctls of the node's network namespace, such as "net.ipv4.ip_forward": "1".
+	Sysctls map[string]string `json:"sysctls,omitempty"`
+	// Strategies asks for the strategies that the lab defines.
+	Strategies bool `json:"strategies,omitempty"`
+	// CA asks for the key of the lab's certificate authority, to issue certificates with.
+	CA bool `json:"ca,omitempty"`
+}
+
+// ToxicType is a type of toxic, as far as the lab file is concerned.
+type ToxicType struct {
+	// Name is what `type:` says.
+	Name string
+	// Summary is one sentence for the schema, the documentation and --help.
+	Summary string
+	// Attributes returns a pointer to a new attributes struct with its
+	// defaults, described by its tags as a [Kind]'s settings are.
+	Attributes func() any
+}
+
+// Kind returns the kind of that name.
+func (r *Registry) Kind(name string) (*Kind, bool) {
+	for _, k := range r.Kinds {
+		if k.Name == name {
+			return k, true
+		}
+	}
+	return nil, false
+}
+
+// ToxicType returns the type of toxic of that name.
+func (r *Registry) ToxicType(name string) (*ToxicType, bool) {
+	for _, t := range r.Toxics {
+		if t.Name == name {
+			return t, true
+		}
+	}
+	return nil, false
+}
+
+// Node returns the node of that name.
+func (l *Lab) Node(name string) (*Node, bool) {
+	for i := range l.Nodes {
+		if l.Nodes[i].Name == name {
+			return &l.Nodes[i], true
+		}
+	}
+	return nil, false
+}

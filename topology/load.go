@@ -1,0 +1,465 @@
+package topology
+
+import (
+	"encoding/json"
+	"net/netip"
+	"regexp"
+	"slices"
+	"strings"
+)
+
+// namePattern is what names of labs, networks and nodes look like: they become
+// host names (RFC 1123) and parts of the engine's names.
+var namePattern = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,28}[a-z0-9])?$`)
+
+const nameHint = "a name has up to 30 lower-case letters, digits and hyphens, and begins and ends with a letter or a digit"
+
+// ValidName says whether a name can be that of a lab, a network or a node.
+func ValidName(name string) bool { return namePattern.MatchString(name) }
+
+// labKeys are the keys of a lab file.
+type labKeys struct {
+	Name       string            `json:"name" doc:"The lab's name: lower-case letters, digits and hyphens." required:"true"`
+	Summary    string            `json:"summary" doc:"What the lab shows, in one sentence."`
+	Networks   *Value            `json:"networks" doc:"The networks of the lab: a name and a range each, such as office: 10.20.0.0/24." required:"true"`
+	Nodes      *Value            `json:"nodes" doc:"The machines of the lab: a name and what it is each." required:"true"`
+	Toxics     *Value            `json:"toxics" doc:"Faults on streams that are there from the start."`
+	Strategies map[string]*Value `json:"strategies" doc:"Strategies of the lab's own, beside the built-in ones, by name."`
+}
+
+// DecodeValue keeps the value as it is, for a second look.
+func (v *Value) DecodeValue(from *Value) { *v = *from }
+
+// loader reads one file.
+type loader struct {
+	doc *Document
+	reg *Registry
+	lab *Lab
+}
+
+// Load reads and checks a lab file. file is the name that problems show. The
+// error is of type [Problems] and holds everything that is wrong.
+func Load(file string, src []byte, reg *Registry) (*Lab, error) {
+	doc, err := ParseDocument(file, src)
+	if err != nil {
+		return nil, err
+	}
+	l := &loader{doc: doc, reg: reg, lab: &Lab{doc: doc, Strategies: make(map[string]any)}}
+	var keys labKeys
+	doc.Decode(&keys)
+	l.lab.Name, l.lab.Summary = keys.Name, keys.Summary
+	if v := doc.Root().Get("name"); v != nil && v.Kind() == ScalarValue && !ValidName(keys.Name) {
+		v.Problemf(nameHint, "%q cannot be a lab's name", keys.Name)
+	}
+	if keys.Networks != nil {
+		l.networks(keys.Networks)
+	}
+	if keys.Nodes != nil {
+		l.nodes(keys.Nodes)
+	}
+	if keys.Toxics != nil {
+		l.toxics(keys.Toxics)
+	}
+	l.strategies(keys.Strategies)
+	if keys.Nodes != nil && keys.Networks != nil {
+		l.checkNodes(keys.Nodes)
+	}
+	if err := doc.Err(); err != nil {
+		return nil, err
+	}
+	return l.lab, nil
+}
+
+// allowedRanges are the ranges that a lab's networks may be in: private, shared and
+// documentation addresses, so that nothing resembles a real host (RFC 1918, 6598, 5737, 2544).
+var allowedRanges = []netip.Prefix{
+	netip.MustParsePrefix("10.0.0.0/8"),
+	netip.MustParsePrefix("172.16.0.0/12"),
+	netip.MustParsePrefix("192.168.0.0/16"),
+	netip.MustParsePrefix("100.64.0.0/10"),
+	netip.MustParsePrefix("192.0.2.0/24"),
+	netip.MustParsePrefix("198.51.100.0/24"),
+	netip.MustParsePrefix("203.0.113.0/24"),
+	netip.MustParsePrefix("198.18.0.0/15"),
+}
+
+func allowedRangesText() string {
+	texts := make([]string, len(allowedRanges))
+	for i, r := range allowedRanges {
+		texts[i] = r.String()
+	}
+	return strings.Join(texts, ", ")
+}
+
+func (l *loader) networks(v *Value) {
+	if !v.want(MapValue, "a map of networks") {
+		return
+	}
+	for _, p := range v.Pairs() {
+		n := Network{Name: p.Key.Text()}
+		if !ValidName(n.Name) {
+			p.Key.Problemf(nameHint, "%q cannot be a network's name", n.Name)
+		}
+		if l.network(p.Value, &n) {
+			for _, other := range l.lab.Networks {
+				if other.Prefix.IsValid() && other.Prefix.Overlaps(n.Prefix) {
+					p.Value.Problemf("", "%s overlaps network %s (%s)", n.Prefix, other.Name, other.Prefix)
+				}
+			}
+		}
+		l.lab.Networks = append(l.lab.Networks, n)
+	}
+	if len(v.Pairs()) == 0 {
+		v.Problemf("", "a lab needs a network")
+	}
+}
+
+// network reads the range of a network and says whether it can be one.
+func (l *loader) network(v *Value, n *Network) bool {
+	if !v.want(ScalarValue, describe(prefixType)) {
+		return false
+	}
+	prefix, err := netip.ParsePrefix(v.Text())
+	switch {
+	case err != nil:
+		hint := "write an address and the length of the prefix: 10.20.0.0/24"
+		if addr, err := netip.ParseAddr(v.Text()); err == nil && addr.Is4() {
+			hint = "did you mean " + addr.String() + "/24?"
+		}
+		v.Problemf(hint, "%q is not a network", v.Text())
+	case prefix.Addr().Is6():
+		v.Problemf("", "%s is IPv6: labs are IPv4 so far", prefix)
+	case prefix != prefix.Masked():
+		v.Problemf("did you mean "+prefix.Masked().String()+"?", "%s is an address inside a network, not a network", prefix)
+	case prefix.Bits() > 29:
+		v.Problemf("a /29 has room for five nodes, a /24 for 253", "%s is too small for a network", prefix)
+	case !slices.ContainsFunc(allowedRanges, func(r netip.Prefix) bool { return r.Bits() <= prefix.Bits() && r.Contains(prefix.Addr()) }):
+		v.Problemf("take one of: "+allowedRangesText(), "%s belongs to real hosts", prefix)
+	default:
+		n.Prefix = prefix
+		return true
+	}
+	return false
+}
+
+func (l *loader) nodes(v *Value) {
+	if !v.want(MapValue, "a map of nodes") {
+		return
+	}
+	for _, p := range v.Pairs() {
+		if !ValidName(p.Key.Text()) {
+			p.Key.Problemf(nameHint, "%q cannot be a node's name", p.Key.Text())
+		}
+		if l.isNetwork(p.Key.Text()) {
+			p.Key.Problemf("", "%q is the name of a network already", p.Key.Text())
+		}
+		if p.Value.want(MapValue, "a map, such as { kind: client, on: [office] }") {
+			l.node(p.Key, p.Value)
+		}
+	}
+	if len(v.Pairs()) == 0 {
+		v.Problemf("", "a lab needs nodes")
+	}
+}
+
+func (l *loader) node(name, v *Value) {
+	n := Node{Name: name.Text()}
+	kind := v.Get("kind")
+	switch {
+	case kind == nil:
+		name.Problemf("there is: "+strings.Join(l.kindNames(), ", "), "node %s has no kind", n.Name)
+	case kind.want(ScalarValue, "the name of a kind"):
+		k, ok := l.reg.Kind(kind.Text())
+		if !ok {
+			kind.Problemf(Suggest(kind.Text(), l.kindNames()), "unknown kind %q", kind.Text())
+		}
+		n.Kind = k
+	}
+	if on := v.Get("on"); on == nil {
+		name.Problemf("say where it is: on: [NETWORK]", "node %s is on no network", n.Name)
+	} else {
+		n.On = l.attachments(on)
+	}
+	if n.Kind != nil {
+		n.Settings = n.Kind.Settings()
+		l.settings(v, n)
+		l.lab.Nodes = append(l.lab.Nodes, n)
+	}
+}
+
+func (l *loader) kindNames() []string {
+	var names []string
+	for _, k := range l.reg.Kinds {
+		names = append(names, k.Name)
+	}
+	return names
+}
+
+// settings reads the keys of a node that are its kind's.
+func (l *loader) settings(v *Value, n Node) {
+	rest := *v
+	rest.pairs = nil
+	known := append([]string{"kind", "on"}, keyNames(Keys(n.Settings))...)
+	for _, p := range v.Pairs() {
+		switch {
+		case p.Key.Text() == "kind" || p.Key.Text() == "on":
+		case !slices.Contains(known, p.Key.Text()):
+			p.Key.Problemf(Suggest(p.Key.Text(), known), "unknown key %q in a %s", p.Key.Text(), n.Kind.Name)
+		default:
+			rest.pairs = append(rest.pairs, p)
+		}
+	}
+	rest.Decode(n.Settings)
+}
+
+// attachments reads `on`: [office, {dmz: 10.20.1.5}], or {office: 10.20.0.5}, or office.
+func (l *loader) attachments(v *Value) []Attachment {
+	var all []Attachment
+	var addresses []netip.Addr
+	add := func(network, address *Value) {
+		a := Attachment{Network: network.Text()}
+		if !l.isNetwork(a.Network) {
+			network.Problemf(Suggest(a.Network, l.networkNames()), "unknown network %q", a.Network)
+			return
+		}
+		if slices.ContainsFunc(all, func(b Attachment) bool { return b.Network == a.Network }) {
+			network.Problemf("", "the node is on network %s already", a.Network)
+			return
+		}
+		if address != nil {
+			a.Addr = l.address(address, a.Network)
+			addresses = append(addresses, a.Addr)
+		}
+		all = append(all, a)
+	}
+	fromMap := func(m *Value) {
+		for _, p := range m.Pairs() {
+			add(p.Key, p.Value)
+		}
+	}
+	switch v.Kind() {
+	case ScalarValue:
+		add(v, nil)
+	case MapValue:
+		fromMap(v)
+	case ListValue:
+		for _, item := range v.List() {
+			switch item.Kind() {
+			case ScalarValue:
+				add(item, nil)
+			case MapValue:
+				fromMap(item)
+			default:
+				item.Problemf("", "this has to be the name of a network")
+			}
+		}
+	default:
+		v.Problemf("", "this has to be a list of networks")
+	}
+	return all
+}
+
+// address reads the address that a node asks for on a network.
+func (l *loader) address(v *Value, network string) netip.Addr {
+	if !v.want(ScalarValue, describe(addrType)) {
+		return netip.Addr{}
+	}
+	addr, err := netip.ParseAddr(v.Text())
+	if err != nil {
+		v.Problemf("", "%q is not an address", v.Text())
+		return netip.Addr{}
+	}
+	i := slices.IndexFunc(l.lab.Networks, func(n Network) bool { return n.Name == network })
+	prefix := l.lab.Networks[i].Prefix
+	if !prefix.IsValid() {
+		return netip.Addr{}
+	}
+	switch {
+	case !prefix.Contains(addr):
+		v.Problemf("", "%s is outside of network %s (%s)", addr, network, prefix)
+	case addr == prefix.Addr():
+		v.Problemf("", "%s is the address of network %s itself", addr, network)
+	case addr == lastAddr(prefix):
+		v.Problemf("", "%s is the broadcast address of network %s", addr, network)
+	case l.taken(addr) != "":
+		v.Problemf("", "%s is the address of %s already", addr, l.taken(addr))
+	default:
+		return addr
+	}
+	return netip.Addr{}
+}
+
+// taken names the node that has asked for an address.
+func (l *loader) taken(addr netip.Addr) string {
+	for _, n := range l.lab.Nodes {
+		for _, a := range n.On {
+			if a.Addr == addr {
+				return n.Name
+			}
+		}
+	}
+	return ""
+}
+
+func (l *loader) isNetwork(name string) bool { return slices.Contains(l.networkNames(), name) }
+
+func (l *loader) networkNames() []string {
+	var names []string
+	for _, n := range l.lab.Networks {
+		names = append(names, n.Name)
+	}
+	return names
+}
+
+func (l *loader) nodeNames() []string {
+	var names []string
+	for _, n := range l.lab.Nodes {
+		names = append(names, n.Name)
+	}
+	return names
+}
+
+// toxicKeys are the keys of a toxic beside the attributes of its type.
+type toxicKeys struct {
+	At       string  `json:"at" doc:"The node that carries the streams: a proxy, a firewall or a NAT." required:"true"`
+	Type     string  `json:"type" doc:"The type of toxic." required:"true"`
+	Stream   string  `json:"stream" doc:"upstream is from the client towards the server." enum:"upstream,downstream"`
+	Name     string  `json:"name" doc:"Unique at its node; TYPE_STREAM if left out."`
+	Toxicity float64 `json:"toxicity" doc:"The share of connections that it acts on." min:"0" max:"1"`
+}
+
+func (l *loader) toxics(v *Value) {
+	if !v.want(ListValue, "a list of toxics") {
+		return
+	}
+	for _, item := range v.List() {
+		t, ok := DecodeToxic(l.reg, item)
+		if at := item.Get("at"); at != nil && at.Kind() == ScalarValue {
+			l.toxicPlace(at)
+		}
+		if !ok {
+			continue
+		}
+		if slices.ContainsFunc(l.lab.Toxics, func(o Toxic) bool { return o.At == t.At && o.Name == t.Name }) {
+			item.Problemf("give one of them a name of its own: name: ...", "there is a toxic %q at %s already", t.Name, t.At)
+		}
+		l.lab.Toxics = append(l.lab.Toxics, t)
+	}
+}
+
+// toxicPlace checks that a toxic can be at a node.
+func (l *loader) toxicPlace(at *Value) {
+	n, ok := l.lab.Node(at.Text())
+	if !ok {
+		at.Problemf(Suggest(at.Text(), l.carriers()), "a toxic at %q, which is no node of the lab", at.Text())
+		return
+	}
+	if !n.Kind.Carries {
+		at.Problemf("toxics can be at: "+strings.Join(l.carriers(), ", "), "%s is a %s and carries no streams", n.Name, n.Kind.Name)
+	}
+}
+
+// carriers are the nodes that toxics can be at.
+func (l *loader) carriers() []string {
+	var names []string
+	for _, n := range l.lab.Nodes {
+		if n.Kind.Carries {
+			names = append(names, n.Name)
+		}
+	}
+	return names
+}
+
+func (l *loader) strategies(all map[string]*Value) {
+	for name, v := range all {
+		if slices.Contains(l.reg.Strategies, name) {
+			v.Problemf("give it another name", "%q is a built-in strategy", name)
+		}
+		if l.reg.NewStrategy == nil {
+			continue
+		}
+		s := l.reg.NewStrategy()
+		v.Decode(s)
+		l.lab.Strategies[name] = s
+	}
+}
+
+// DecodeToxic reads a toxic with the attributes of its type beside its own keys,
+// as lab and scenario files write it. It reports problems on the value; ok is
+// false when there were any. The node is not looked at.
+func DecodeToxic(reg *Registry, v *Value) (t Toxic, ok bool) {
+	before := len(v.doc.problems)
+	t.Stream, t.Toxicity = "downstream", 1
+	if !v.want(MapValue, "a map, such as { at: nat, type: latency, latency: 40ms }") {
+		return t, false
+	}
+	own := toxicKeys{Stream: t.Stream, Toxicity: t.Toxicity}
+	ownNames := keyNames(Keys(own))
+	first, rest := *v, *v
+	first.pairs, rest.pairs = nil, nil
+	for _, p := range v.Pairs() {
+		if slices.Contains(ownNames, p.Key.Text()) {
+			first.pairs = append(first.pairs, p)
+		} else {
+			rest.pairs = append(rest.pairs, p)
+		}
+	}
+	first.Decode(&own)
+	kind, known := reg.ToxicType(own.Type)
+	if tv := v.Get("type"); !known {
+		if tv != nil && tv.Kind() == ScalarValue {
+			tv.Problemf(Suggest(own.Type, toxicTypeNames(reg)), "unknown type of toxic %q", own.Type)
+		}
+		return t, false
+	}
+	attributes := kind.Attributes()
+	for _, p := range rest.pairs {
+		if names := keyNames(Keys(attributes)); !slices.Contains(names, p.Key.Text()) {
+			p.Key.Problemf(Suggest(p.Key.Text(), slices.Concat(ownNames, names)), "unknown key %q in a toxic of type %s", p.Key.Text(), kind.Name)
+			rest.pairs = slices.DeleteFunc(slices.Clone(rest.pairs), func(q Pair) bool { return q.Key == p.Key })
+		}
+	}
+	rest.Decode(attributes)
+	if own.Name == "" {
+		own.Name = own.Type + "_" + own.Stream
+	}
+	raw, err := json.Marshal(attributes)
+	if err != nil {
+		panic("topology: attributes of " + kind.Name + ": " + err.Error()) // a struct of plain fields
+	}
+	t.At = own.At
+	t.ToxicSpec = ToxicSpec{Name: own.Name, Type: own.Type, Stream: own.Stream, Toxicity: own.Toxicity, Attributes: raw}
+	return t, len(v.doc.problems) == before
+}
+
+func toxicTypeNames(reg *Registry) []string {
+	var names []string
+	for _, t := range reg.Toxics {
+		names = append(names, t.Name)
+	}
+	return names
+}
+
+// ParseToxic reads a toxic from a type and KEY=VALUE words, as a command line
+// has them. Problems are shown with the words as the source.
+func ParseToxic(reg *Registry, kind string, words []string) (ToxicSpec, error) {
+	src := []string{"at: command-line", "type: " + quoted(kind)}
+	for _, w := range words {
+		key, value, _ := strings.Cut(w, "=")
+		src = append(src, key+": "+quoted(value))
+	}
+	doc, err := ParseDocument("toxic", []byte(strings.Join(src, "\n")))
+	if err != nil {
+		return ToxicSpec{}, err
+	}
+	t, _ := DecodeToxic(reg, doc.Root())
+	return t.ToxicSpec, doc.Err()
+}
+
+// quoted leaves words and numbers as they are, and quotes what YAML could take for something else.
+func quoted(s string) string {
+	if regexp.MustCompile(`^[A-Za-z0-9._/-]+$`).MatchString(s) {
+		return s
+	}
+	return "'" + strings.ReplaceAll(s, "'", "''") + "'"
+}
