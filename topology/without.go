@@ -1,0 +1,11 @@
+package topology
+
+import "slices"
+
+// Without returns the value, a map, as if it did not have these keys: for a map
+// whose keys are read by two readers.
+func (v *Value) Without(keys ...string) *Value {
+	rest := *v
+	rest.pairs = slices.DeleteFunc(slices.Clone(v.pairs), func(p Pair) bool { return slices.Contains(keys, p.Key.text) })
+	return &rest
+}
