@@ -19,7 +19,7 @@ const (
 	readLimit = 1 << 20
 	// queueLength is how many frames may wait for a connection that takes none: a
 	// peer behind a black hole must not hold up anybody else. When it is full the connection is given up.
-	queueLength = 1024
+	queueLength = 256
 )
 
 // connection is one WebSocket connection. One goroutine reads, one writes.
