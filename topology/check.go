@@ -23,16 +23,11 @@ type NodeCheck struct {
 // Problemf reports what is wrong with a key of the node ("via[0]"; "" for the
 // node itself). hint may be empty.
 func (c *NodeCheck) Problemf(key, hint, format string, args ...any) {
-	path := "nodes." + c.Node.Name
 	if key == "" {
-		for _, p := range c.Lab.doc.find("nodes").Pairs() {
-			if p.Key.Text() == c.Node.Name {
-				p.Key.Problemf(hint, format, args...)
-				return
-			}
-		}
+		c.Lab.doc.find("nodes."+c.Node.Name).label().Problemf(hint, format, args...)
+		return
 	}
-	c.Lab.doc.Problemf(path+"."+key, hint, format, args...)
+	c.Lab.doc.Problemf("nodes."+c.Node.Name+"."+key, hint, format, args...)
 }
 
 // Suggest is [Suggest].
@@ -51,33 +46,56 @@ func (c *NodeCheck) InFile(key string) bool {
 
 // checkNodes checks what concerns several nodes.
 func (l *loader) checkNodes(nodes *Value) {
-	if len(l.lab.doc.problems) > 0 {
-		// Kinds may rely on a lab whose parts are right; what they would say
-		// about a broken one is mostly an echo.
-		if len(l.lab.Nodes) != len(nodes.Pairs()) || slices.ContainsFunc(l.lab.Nodes, func(n Node) bool { return len(n.On) == 0 }) {
-			return
-		}
+	whole := len(l.torn) == 0
+	if whole {
+		l.checkSizes()
+		l.checkRoles(nodes)
 	}
-	l.checkSizes()
-	targets := 0
 	for _, n := range l.lab.Nodes {
-		if n.Kind.Target {
-			targets++
-		}
-		if least := n.Kind.MinNetworks; len(n.On) < least && len(n.On) > 0 {
+		if least := n.Kind.MinNetworks; len(n.On) < least && !l.torn[n.Name] {
 			l.doc.Problemf("nodes."+n.Name+".on", "", "a %s is on at least %d networks, %s is on %d", n.Kind.Name, least, n.Name, len(n.On))
 		}
 	}
-	if targets == 0 {
-		nodes.Problemf("add one, such as server: { kind: server, on: [...] }", "the lab has no server")
+	// Kinds may rely on the nodes that the file names: what they would say
+	// about a lab that lacks some is an echo of it.
+	if len(l.lab.Nodes) != len(nodes.Pairs()) {
+		return
 	}
 	routes := newRouting(l.lab)
+	routes.unsure = !whole
 	for i := range l.lab.Nodes {
 		if n := &l.lab.Nodes[i]; n.Kind.Check != nil {
 			n.Kind.Check(&NodeCheck{Lab: l.lab, Node: n, routes: routes})
 		}
 	}
 }
+
+// checkRoles reports a lab without a client or without a server. Clients are the
+// kinds that do nothing for others.
+func (l *loader) checkRoles(nodes *Value) {
+	if len(l.lab.Nodes) == 0 {
+		return // said already
+	}
+	for _, role := range []struct {
+		name string
+		has  func(*Kind) bool
+	}{
+		{"client", (*Kind).isClient},
+		{"server", func(k *Kind) bool { return k.Target }},
+	} {
+		if slices.ContainsFunc(l.lab.Nodes, func(n Node) bool { return role.has(n.Kind) }) {
+			continue
+		}
+		hint := ""
+		if i := slices.IndexFunc(l.reg.Kinds, role.has); i >= 0 {
+			hint = "add one: NAME: { kind: " + l.reg.Kinds[i].Name + ", on: [NETWORK] }"
+		}
+		nodes.label().Problemf(hint, "the lab has no %s", role.name)
+	}
+}
+
+// isClient says whether nodes of the kind do nothing for others.
+func (k *Kind) isClient() bool { return !k.Routes && !k.Carries && !k.Target }
 
 // checkSizes reports networks that are too small for their nodes.
 func (l *loader) checkSizes() {

@@ -34,6 +34,9 @@ func (v *Value) decode(to reflect.Value, key Key) {
 			return
 		}
 	}
+	if v.broken {
+		return
+	}
 	if to.Kind() == reflect.Pointer {
 		if to.IsNil() {
 			to.Set(reflect.New(to.Type().Elem()))
@@ -71,6 +74,10 @@ func (v *Value) decode(to reflect.Value, key Key) {
 		v.decodeInt(to, key)
 	case reflect.Float32, reflect.Float64:
 		v.decodeFloat(to, key)
+	case reflect.Interface:
+		if x := v.any(); x != nil {
+			to.Set(reflect.ValueOf(x))
+		}
 	default:
 		panic(fmt.Sprintf("topology: no way to read a %s from a file", to.Type()))
 	}
@@ -86,6 +93,9 @@ func describe(t reflect.Type) string {
 	case "netip.Addr":
 		return "an address, such as 10.20.0.5"
 	}
+	if reflect.PointerTo(t).Implements(reflect.TypeFor[encoding.TextUnmarshaler]()) {
+		return "text"
+	}
 	switch t.Kind() {
 	case reflect.Pointer:
 		return describe(t.Elem())
@@ -99,8 +109,43 @@ func describe(t reflect.Type) string {
 		return "a whole number"
 	case reflect.Float64, reflect.Float32:
 		return "a number"
+	case reflect.Interface:
+		return "anything"
 	}
 	return "text"
+}
+
+// any returns the value as encoding/json would have read it, whole numbers as int.
+func (v *Value) any() any {
+	switch v.kind {
+	case ListValue:
+		list := make([]any, len(v.list))
+		for i, item := range v.list {
+			list[i] = item.any()
+		}
+		return list
+	case MapValue:
+		entries := make(map[string]any, len(v.pairs))
+		for _, p := range v.pairs {
+			entries[p.Key.text] = p.Value.any()
+		}
+		return entries
+	case NullValue:
+		return nil
+	}
+	if v.quoted {
+		return v.text
+	}
+	if n, err := strconv.Atoi(v.text); err == nil {
+		return n
+	}
+	if f, err := strconv.ParseFloat(v.text, 64); err == nil && !math.IsNaN(f) && !math.IsInf(f, 0) {
+		return f
+	}
+	if b, err := strconv.ParseBool(v.text); err == nil && len(v.text) > 1 {
+		return b
+	}
+	return v.text
 }
 
 // want reports a value of another kind than the one that is needed.
@@ -108,7 +153,7 @@ func (v *Value) want(kind ValueKind, what string) bool {
 	if v.kind == kind {
 		return true
 	}
-	v.Problemf("", "this has to be %s, not %s", what, v.kind)
+	v.Problemf("", "this has to be %s, not %s", what, v.kind) // says nothing of a broken value
 	return false
 }
 
@@ -127,7 +172,7 @@ func (v *Value) decodeStruct(to reflect.Value) {
 			p.Key.Problemf(Suggest(p.Key.text, keyNames(keys)), "unknown key %q", p.Key.text)
 			continue
 		}
-		if p.Value.kind == NullValue {
+		if p.Value.kind == NullValue && !p.Value.broken {
 			p.Key.Problemf("give it one, or leave the key out", "%q has no value", p.Key.text)
 			continue
 		}
@@ -139,7 +184,7 @@ func (v *Value) decodeStruct(to reflect.Value) {
 func (v *Value) checkRequired(keys []Key) {
 	for _, k := range keys {
 		if k.Required && v.Get(k.Name) == nil {
-			v.Problemf(strings.TrimSuffix(k.Name+": "+k.Doc, ": "), "the key %q is missing", k.Name)
+			v.label().Problemf(k.hint(), "the key %q is missing", k.Name)
 		}
 	}
 }
@@ -268,6 +313,10 @@ func (v *Value) allowed(key Key) bool {
 	if len(key.Enum) == 0 || slices.Contains(key.Enum, v.text) {
 		return true
 	}
-	v.Problemf("it can be: "+strings.Join(key.Enum, ", "), "%q is no value of %q", v.text, key.Name)
+	hint := "it can be: " + strings.Join(key.Enum, ", ")
+	if near, ok := nearest(v.text, key.Enum); ok {
+		hint = didYouMean(near)
+	}
+	v.Problemf(hint, "%q is no value of %q", v.text, key.Name)
 	return false
 }

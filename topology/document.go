@@ -1,18 +1,16 @@
 package topology
 
 import (
-	"errors"
 	"fmt"
 	"strings"
 	"unicode/utf8"
 
-	"github.com/goccy/go-yaml"
 	"github.com/goccy/go-yaml/ast"
-	"github.com/goccy/go-yaml/parser"
+	"github.com/goccy/go-yaml/token"
 )
 
 // maxDocument bounds the size of a file; a lab of a thousand nodes is a tenth of it.
-const maxDocument = 4 << 20
+const maxDocument = 1 << 20
 
 // Document is a YAML file that remembers where everything stands, and collects
 // what is wrong with it. It is not safe for concurrent use.
@@ -24,24 +22,19 @@ type Document struct {
 }
 
 // ParseDocument reads the structure of a file. file is the name that problems
-// show. The error is of type [Problems].
+// show. The error is of type [Problems]; it is nil as long as there is something
+// to go on with: what is wrong with single keys and values is in [Document.Err],
+// with what the reader finds wrong itself.
 func ParseDocument(file string, src []byte) (*Document, error) {
-	d := &Document{file: file, lines: strings.Split(strings.ReplaceAll(string(src), "\r\n", "\n"), "\n")}
-	if len(src) > maxDocument {
-		d.report(1, 1, 1, "", "the file is larger than %d MiB", maxDocument>>20)
+	// Editors of another system end lines in their own way and mark UTF-8 at the start.
+	text := strings.ReplaceAll(strings.TrimPrefix(string(src), "\ufeff"), "\r\n", "\n")
+	d := &Document{file: file, lines: strings.Split(text, "\n")}
+	if !d.checkText(text) {
 		return nil, d.Err()
 	}
-	if !utf8.Valid(src) {
-		d.report(1, 1, 1, "save it as UTF-8", "the file is not text in UTF-8")
+	parsed := d.parse(text)
+	if parsed == nil {
 		return nil, d.Err()
-	}
-	if line, column := deepest(src); line != 0 {
-		d.report(line, column, 1, "", "lists and maps are nested more than %d deep", maxDepth)
-		return nil, d.Err()
-	}
-	parsed, err := d.parse(src)
-	if err != nil {
-		return nil, err
 	}
 	var body ast.Node
 	for _, doc := range parsed.Docs {
@@ -51,7 +44,7 @@ func ParseDocument(file string, src []byte) (*Document, error) {
 		if body != nil {
 			line, column := position(doc.Body)
 			d.report(line, column, 1, "split it into files of one document each", "the file holds more than one YAML document")
-			return nil, d.Err()
+			break
 		}
 		body = doc.Body
 	}
@@ -59,62 +52,63 @@ func ParseDocument(file string, src []byte) (*Document, error) {
 		d.report(1, 1, 1, "", "the file is empty")
 		return nil, d.Err()
 	}
-	d.root = d.value("", body)
-	if len(d.problems) > 0 {
-		return nil, d.Err()
-	}
+	d.root = d.value("", nil, body)
 	return d, nil
 }
 
-// parse calls the YAML parser. A panic of it is a problem of the file, not of the program.
-func (d *Document) parse(src []byte) (file *ast.File, err error) {
-	defer func() {
-		if r := recover(); r != nil {
-			d.report(1, 1, 1, "", "the file is not valid YAML")
-			err = d.Err()
+// checkText says whether the file is text of a bearable size.
+func (d *Document) checkText(text string) bool {
+	if len(text) > maxDocument {
+		d.lines = nil
+		d.report(1, 1, 1, "", "the file is larger than %d MiB", maxDocument>>20)
+		return false
+	}
+	if !utf8.ValidString(text) {
+		d.lines = nil
+		d.report(1, 1, 1, "save it as UTF-8", "the file is not text in UTF-8")
+		return false
+	}
+	for i, line := range d.lines {
+		if at := strings.IndexFunc(line, isControl); at >= 0 {
+			r, _ := utf8.DecodeRuneInString(line[at:])
+			d.report(i+1, utf8.RuneCountInString(line[:at])+1, 1, "take it out", "the file holds a control character, %U", r)
+			return false
 		}
-	}()
-	file, err = parser.ParseBytes(src, 0, parser.AllowDuplicateMapKey())
-	if err == nil {
-		return file, nil
 	}
-	var syntax *yaml.SyntaxError
-	if errors.As(err, &syntax) && syntax.Token != nil {
-		p := syntax.Token.Position
-		d.report(p.Line, p.Column, 1, "", "not valid YAML: %s", syntax.Message)
-	} else {
-		d.report(1, 1, 1, "", "not valid YAML: %s", firstLine(err.Error()))
-	}
-	return nil, d.Err()
+	return true
 }
 
-func firstLine(s string) string {
-	line, _, _ := strings.Cut(s, "\n")
-	return line
+// isControl says whether YAML forbids a character (YAML 1.2.2, section 5.1).
+func isControl(r rune) bool {
+	return r != '\t' && (r < ' ' || r >= 0x7f && r < 0xa0 && r != 0x85)
 }
 
 // maxDepth bounds nesting; labs need five.
 const maxDepth = 50
 
-// deepest returns where brackets are nested more than maxDepth deep, or 0, 0.
-// Counting before parsing keeps a hostile file from exhausting the parser's stack.
-func deepest(src []byte) (line, column int) {
-	depth := 0
-	line, column = 1, 0
-	for _, c := range src {
-		column++
-		switch c {
-		case '\n':
-			line, column = line+1, 0
-		case '[', '{':
-			if depth++; depth > maxDepth {
-				return line, column
-			}
-		case ']', '}':
-			depth = max(0, depth-1)
+// deepest returns the first token that is nested more than maxDepth deep on a
+// line of its own making: brackets, and dashes one after another. Counting before
+// parsing keeps a hostile file from exhausting the parser's stack. (Nesting by
+// indentation needs a file that grows with the square of the depth.)
+func deepest(tokens token.Tokens) *token.Token {
+	brackets, dashes, line := 0, 0, 0
+	for _, t := range tokens {
+		if t.Position.Line != line {
+			dashes, line = 0, t.Position.Line
+		}
+		switch t.Type {
+		case token.SequenceStartType, token.MappingStartType:
+			brackets++
+		case token.SequenceEndType, token.MappingEndType:
+			brackets = max(0, brackets-1)
+		case token.SequenceEntryType, token.MappingKeyType:
+			dashes++
+		}
+		if brackets+dashes > maxDepth {
+			return t
 		}
 	}
-	return 0, 0
+	return nil
 }
 
 // Root is the whole document.
@@ -126,7 +120,11 @@ func (d *Document) Decode(v any) { d.root.Decode(v) }
 // Problemf reports what is wrong at a path such as "nodes.alice.via[0]": at the
 // value there, or at the nearest key above it that the file has. hint may be empty.
 func (d *Document) Problemf(path, hint, format string, args ...any) {
-	d.find(path).Problemf(hint, format, args...)
+	v := d.find(path)
+	if v.path != path {
+		v = v.label()
+	}
+	v.Problemf(hint, format, args...)
 }
 
 // Has says whether the file has a value at the path.
@@ -154,10 +152,11 @@ func (d *Document) Err() error {
 }
 
 func (d *Document) report(line, column, width int, hint, format string, args ...any) {
-	p := Problem{File: d.file, Line: max(1, line), Column: max(1, column), Width: max(1, width),
-		Message: fmt.Sprintf(format, args...), Hint: hint}
+	p := Problem{File: d.file, Line: max(1, line), Column: max(1, column), Message: fmt.Sprintf(format, args...), Hint: hint}
 	if p.Line <= len(d.lines) {
-		p.Source = strings.TrimRight(d.lines[p.Line-1], " \t\r")
+		p.Source = strings.TrimRight(d.lines[p.Line-1], " \t")
 	}
+	// A value may go on in the next line, and a missing one has no width at all.
+	p.Width = max(1, min(width, utf8.RuneCountInString(p.Source)-p.Column+1))
 	d.problems = append(d.problems, p)
 }

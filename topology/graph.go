@@ -92,8 +92,7 @@ func depths(l *Lab) map[string]int {
 			neighbours[id] = append(neighbours[id], net)
 			neighbours[net] = append(neighbours[net], id)
 		}
-		// Clients start nothing but streams: they neither route nor carry nor answer.
-		if !n.Kind.Routes && !n.Kind.Carries && !n.Kind.Target {
+		if n.Kind.isClient() {
 			front = append(front, id)
 		}
 	}

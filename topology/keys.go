@@ -72,6 +72,15 @@ func keysOf(value reflect.Value) []Key {
 	return keys
 }
 
+// hint says what the key is for and what it can be.
+func (k Key) hint() string {
+	hint := strings.TrimSuffix(k.Name+": "+k.Doc, ": ")
+	if len(k.Enum) > 0 {
+		hint += " It can be: " + strings.Join(k.Enum, ", ")
+	}
+	return hint
+}
+
 // keyNames returns the names of the keys.
 func keyNames(keys []Key) []string {
 	names := make([]string, len(keys))
@@ -83,8 +92,15 @@ func keyNames(keys []Key) []string {
 
 var durationType = reflect.TypeFor[time.Duration]()
 
-// isNilPointer says whether v is a pointer that points nowhere.
-func isNilPointer(v any) bool {
-	r := reflect.ValueOf(v)
-	return !r.IsValid() || r.Kind() == reflect.Pointer && r.IsNil()
+// limits says in words what min and max allow; "" when they are not there.
+func (k Key) limits() string {
+	switch {
+	case k.Min == "" && k.Max == "":
+		return ""
+	case k.Max == "":
+		return "at least " + k.Min
+	case k.Min == "":
+		return "at most " + k.Max
+	}
+	return k.Min + " to " + k.Max
 }

@@ -82,8 +82,7 @@ type Kind struct {
 	// Summary is one sentence for the schema, the documentation and --help.
 	Summary string
 	// Settings returns a pointer to a new settings struct with its defaults
-	// set. Its yaml, doc, enum, min and max tags are the only description of the
-	// keys; see [Decode].
+	// set. Its tags are the only description of the keys; see [Key].
 	Settings func() any
 	// Routes says that the node forwards packets between its networks.
 	Routes bool

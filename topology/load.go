@@ -17,14 +17,29 @@ const nameHint = "a name has up to 30 lower-case letters, digits and hyphens, an
 // ValidName says whether a name can be that of a lab, a network or a node.
 func ValidName(name string) bool { return namePattern.MatchString(name) }
 
+// nodeNameProblem says why a name that is valid cannot be a node's; "" if it can.
+func nodeNameProblem(name string) string {
+	switch {
+	case name == "localhost":
+		return "every node is localhost to itself"
+	case name == "runner":
+		return "the runner records its own events under that name"
+	case name == "direct":
+		return "it is how a way without a proxy is called"
+	case strings.Trim(name, "0123456789") == "":
+		return "programs take a number for an address"
+	}
+	return ""
+}
+
 // labKeys are the keys of a lab file.
 type labKeys struct {
-	Name       string            `json:"name" doc:"The lab's name: lower-case letters, digits and hyphens." required:"true"`
-	Summary    string            `json:"summary" doc:"What the lab shows, in one sentence."`
-	Networks   *Value            `json:"networks" doc:"The networks of the lab: a name and a range each, such as office: 10.20.0.0/24." required:"true"`
-	Nodes      *Value            `json:"nodes" doc:"The machines of the lab: a name and what it is each." required:"true"`
-	Toxics     *Value            `json:"toxics" doc:"Faults on streams that are there from the start."`
-	Strategies map[string]*Value `json:"strategies" doc:"Strategies of the lab's own, beside the built-in ones, by name."`
+	Name       string `json:"name" doc:"The lab's name: lower-case letters, digits and hyphens." required:"true"`
+	Summary    string `json:"summary" doc:"What the lab shows, in one sentence."`
+	Networks   *Value `json:"networks" doc:"The networks of the lab: a name and a range each, such as office: 10.20.0.0/24." required:"true"`
+	Nodes      *Value `json:"nodes" doc:"The machines of the lab: a name and what it is each." required:"true"`
+	Toxics     *Value `json:"toxics" doc:"Faults on streams that are there from the start."`
+	Strategies *Value `json:"strategies" doc:"Strategies of the lab's own, beside the built-in ones, by name."`
 }
 
 // DecodeValue keeps the value as it is, for a second look.
@@ -35,6 +50,9 @@ type loader struct {
 	doc *Document
 	reg *Registry
 	lab *Lab
+	// torn names the nodes whose kind or place is wrong: what follows from that
+	// about the rest of the lab is an echo, and not reported.
+	torn map[string]bool
 }
 
 // Load reads and checks a lab file. file is the name that problems show. The
@@ -44,7 +62,7 @@ func Load(file string, src []byte, reg *Registry) (*Lab, error) {
 	if err != nil {
 		return nil, err
 	}
-	l := &loader{doc: doc, reg: reg, lab: &Lab{doc: doc, Strategies: make(map[string]any)}}
+	l := &loader{doc: doc, reg: reg, lab: &Lab{doc: doc, Strategies: make(map[string]any)}, torn: make(map[string]bool)}
 	var keys labKeys
 	doc.Decode(&keys)
 	l.lab.Name, l.lab.Summary = keys.Name, keys.Summary
@@ -60,8 +78,10 @@ func Load(file string, src []byte, reg *Registry) (*Lab, error) {
 	if keys.Toxics != nil {
 		l.toxics(keys.Toxics)
 	}
-	l.strategies(keys.Strategies)
-	if keys.Nodes != nil && keys.Networks != nil {
+	if keys.Strategies != nil {
+		l.strategies(keys.Strategies)
+	}
+	if keys.Nodes != nil && len(l.lab.Networks) > 0 {
 		l.checkNodes(keys.Nodes)
 	}
 	if err := doc.Err(); err != nil {
@@ -124,13 +144,13 @@ func (l *loader) network(v *Value, n *Network) bool {
 	case err != nil:
 		hint := "write an address and the length of the prefix: 10.20.0.0/24"
 		if addr, err := netip.ParseAddr(v.Text()); err == nil && addr.Is4() {
-			hint = "did you mean " + addr.String() + "/24?"
+			hint = didYouMean(addr.String() + "/24")
 		}
 		v.Problemf(hint, "%q is not a network", v.Text())
 	case prefix.Addr().Is6():
 		v.Problemf("", "%s is IPv6: labs are IPv4 so far", prefix)
 	case prefix != prefix.Masked():
-		v.Problemf("did you mean "+prefix.Masked().String()+"?", "%s is an address inside a network, not a network", prefix)
+		v.Problemf(didYouMean(prefix.Masked().String()), "%s is an address inside a network, not a network", prefix)
 	case prefix.Bits() > 29:
 		v.Problemf("a /29 has room for five nodes, a /24 for 253", "%s is too small for a network", prefix)
 	case !slices.ContainsFunc(allowedRanges, func(r netip.Prefix) bool { return r.Bits() <= prefix.Bits() && r.Contains(prefix.Addr()) }):
@@ -149,13 +169,17 @@ func (l *loader) nodes(v *Value) {
 	for _, p := range v.Pairs() {
 		if !ValidName(p.Key.Text()) {
 			p.Key.Problemf(nameHint, "%q cannot be a node's name", p.Key.Text())
+		} else if why := nodeNameProblem(p.Key.Text()); why != "" {
+			p.Key.Problemf(why, "%q cannot be a node's name", p.Key.Text())
 		}
 		if l.isNetwork(p.Key.Text()) {
 			p.Key.Problemf("", "%q is the name of a network already", p.Key.Text())
 		}
-		if p.Value.want(MapValue, "a map, such as { kind: client, on: [office] }") {
-			l.node(p.Key, p.Value)
+		if !p.Value.want(MapValue, "a map, such as { kind: client, on: [office] }") {
+			l.torn[p.Key.Text()] = true
+			continue
 		}
+		l.node(p.Key, p.Value)
 	}
 	if len(v.Pairs()) == 0 {
 		v.Problemf("", "a lab needs nodes")
@@ -164,27 +188,40 @@ func (l *loader) nodes(v *Value) {
 
 func (l *loader) node(name, v *Value) {
 	n := Node{Name: name.Text()}
-	kind := v.Get("kind")
-	switch {
-	case kind == nil:
-		name.Problemf("there is: "+strings.Join(l.kindNames(), ", "), "node %s has no kind", n.Name)
-	case kind.want(ScalarValue, "the name of a kind"):
-		k, ok := l.reg.Kind(kind.Text())
-		if !ok {
-			kind.Problemf(Suggest(kind.Text(), l.kindNames()), "unknown kind %q", kind.Text())
-		}
-		n.Kind = k
-	}
-	if on := v.Get("on"); on == nil {
+	n.Kind = l.kind(name, v)
+	if on := v.Get("on"); on != nil {
+		n.On = l.attachments(n.Name, on)
+	} else if !v.broken {
 		name.Problemf("say where it is: on: [NETWORK]", "node %s is on no network", n.Name)
-	} else {
-		n.On = l.attachments(on)
+		l.torn[n.Name] = true
 	}
-	if n.Kind != nil {
-		n.Settings = n.Kind.Settings()
-		l.settings(v, n)
-		l.lab.Nodes = append(l.lab.Nodes, n)
+	if n.Kind == nil {
+		l.torn[n.Name] = true
+		return
 	}
+	n.Settings = n.Kind.Settings()
+	l.settings(v, n)
+	l.lab.Nodes = append(l.lab.Nodes, n)
+}
+
+// kind reads the kind of a node; it returns nil when there is none of that name.
+func (l *loader) kind(name, node *Value) *Kind {
+	v := node.Get("kind")
+	if v == nil {
+		if !node.broken {
+			name.Problemf("there is: "+strings.Join(l.kindNames(), ", "), "node %s has no kind", name.Text())
+		}
+		return nil
+	}
+	if !v.want(ScalarValue, "the name of a kind") {
+		return nil
+	}
+	k, ok := l.reg.Kind(v.Text())
+	if !ok {
+		v.Problemf(Suggest(v.Text(), l.kindNames()), "unknown kind %q", v.Text())
+		return nil
+	}
+	return k
 }
 
 func (l *loader) kindNames() []string {
@@ -197,66 +234,67 @@ func (l *loader) kindNames() []string {
 
 // settings reads the keys of a node that are its kind's.
 func (l *loader) settings(v *Value, n Node) {
-	rest := *v
-	rest.pairs = nil
+	rest := v.Without("kind", "on")
 	known := append([]string{"kind", "on"}, keyNames(Keys(n.Settings))...)
-	for _, p := range v.Pairs() {
-		switch {
-		case p.Key.Text() == "kind" || p.Key.Text() == "on":
-		case !slices.Contains(known, p.Key.Text()):
+	for _, p := range rest.Pairs() {
+		if !slices.Contains(known, p.Key.Text()) {
 			p.Key.Problemf(Suggest(p.Key.Text(), known), "unknown key %q in a %s", p.Key.Text(), n.Kind.Name)
-		default:
-			rest.pairs = append(rest.pairs, p)
+			rest = rest.Without(p.Key.Text())
 		}
 	}
 	rest.Decode(n.Settings)
 }
 
 // attachments reads `on`: [office, {dmz: 10.20.1.5}], or {office: 10.20.0.5}, or office.
-func (l *loader) attachments(v *Value) []Attachment {
+func (l *loader) attachments(node string, v *Value) []Attachment {
 	var all []Attachment
-	var addresses []netip.Addr
+	named := 0
 	add := func(network, address *Value) {
+		named++
 		a := Attachment{Network: network.Text()}
-		if !l.isNetwork(a.Network) {
-			network.Problemf(Suggest(a.Network, l.networkNames()), "unknown network %q", a.Network)
+		switch {
+		case !l.isNetwork(a.Network):
+			l.unknownNetwork(network)
+			l.torn[node] = true
 			return
-		}
-		if slices.ContainsFunc(all, func(b Attachment) bool { return b.Network == a.Network }) {
-			network.Problemf("", "the node is on network %s already", a.Network)
+		case slices.ContainsFunc(all, func(b Attachment) bool { return b.Network == a.Network }):
+			network.Problemf("", "%s is on network %s already", node, a.Network)
+			l.torn[node] = true
 			return
-		}
-		if address != nil {
+		case address != nil:
 			a.Addr = l.address(address, a.Network)
-			addresses = append(addresses, a.Addr)
 		}
 		all = append(all, a)
 	}
-	fromMap := func(m *Value) {
-		for _, p := range m.Pairs() {
-			add(p.Key, p.Value)
+	items := []*Value{v}
+	if v.Kind() == ListValue {
+		items = v.List()
+	}
+	for _, item := range items {
+		switch item.Kind() {
+		case ScalarValue:
+			add(item, nil)
+		case MapValue:
+			for _, p := range item.Pairs() {
+				add(p.Key, p.Value)
+			}
+		default:
+			item.Problemf("write the networks that it is on: [NETWORK], or { NETWORK: ADDRESS }", "this has to be the name of a network, not %s", item.Kind())
+			named, l.torn[node] = named+1, true
 		}
 	}
-	switch v.Kind() {
-	case ScalarValue:
-		add(v, nil)
-	case MapValue:
-		fromMap(v)
-	case ListValue:
-		for _, item := range v.List() {
-			switch item.Kind() {
-			case ScalarValue:
-				add(item, nil)
-			case MapValue:
-				fromMap(item)
-			default:
-				item.Problemf("", "this has to be the name of a network")
-			}
-		}
-	default:
-		v.Problemf("", "this has to be a list of networks")
+	if named == 0 {
+		v.Problemf(Suggest("", l.networkNames()), "node %s is on no network", node)
+		l.torn[node] = true
 	}
 	return all
+}
+
+// unknownNetwork reports a network that is not there; without any networks that is said already.
+func (l *loader) unknownNetwork(name *Value) {
+	if len(l.lab.Networks) > 0 {
+		name.Problemf(Suggest(name.Text(), l.networkNames()), "unknown network %q", name.Text())
+	}
 }
 
 // address reads the address that a node asks for on a network.
@@ -266,15 +304,19 @@ func (l *loader) address(v *Value, network string) netip.Addr {
 	}
 	addr, err := netip.ParseAddr(v.Text())
 	if err != nil {
-		v.Problemf("", "%q is not an address", v.Text())
+		hint := ""
+		if prefix, err := netip.ParsePrefix(v.Text()); err == nil {
+			hint = didYouMean(prefix.Addr().String())
+		}
+		v.Problemf(hint, "%q is not an address", v.Text())
 		return netip.Addr{}
 	}
 	i := slices.IndexFunc(l.lab.Networks, func(n Network) bool { return n.Name == network })
 	prefix := l.lab.Networks[i].Prefix
-	if !prefix.IsValid() {
-		return netip.Addr{}
-	}
 	switch {
+	case addr.Is6():
+		v.Problemf("", "%s is IPv6: labs are IPv4 so far", addr)
+	case !prefix.IsValid(): // reported where the network is
 	case !prefix.Contains(addr):
 		v.Problemf("", "%s is outside of network %s (%s)", addr, network, prefix)
 	case addr == prefix.Addr():
@@ -351,6 +393,9 @@ func (l *loader) toxics(v *Value) {
 func (l *loader) toxicPlace(at *Value) {
 	n, ok := l.lab.Node(at.Text())
 	if !ok {
+		if l.torn[at.Text()] {
+			return // it is there, and what is wrong with it is said there
+		}
 		at.Problemf(Suggest(at.Text(), l.carriers()), "a toxic at %q, which is no node of the lab", at.Text())
 		return
 	}
@@ -370,16 +415,24 @@ func (l *loader) carriers() []string {
 	return names
 }
 
-func (l *loader) strategies(all map[string]*Value) {
-	for name, v := range all {
+// strategies reads the lab's own strategies.
+func (l *loader) strategies(v *Value) {
+	if !v.want(MapValue, "a map of strategies") {
+		return
+	}
+	for _, p := range v.Pairs() {
+		name := p.Key.Text()
+		if !ValidName(name) {
+			p.Key.Problemf(nameHint, "%q cannot be a strategy's name", name)
+		}
 		if slices.Contains(l.reg.Strategies, name) {
-			v.Problemf("give it another name", "%q is a built-in strategy", name)
+			p.Key.Problemf("give it another name", "%q is a built-in strategy", name)
 		}
 		if l.reg.NewStrategy == nil {
 			continue
 		}
 		s := l.reg.NewStrategy()
-		v.Decode(s)
+		p.Value.Decode(s)
 		l.lab.Strategies[name] = s
 	}
 }
@@ -395,16 +448,8 @@ func DecodeToxic(reg *Registry, v *Value) (t Toxic, ok bool) {
 	}
 	own := toxicKeys{Stream: t.Stream, Toxicity: t.Toxicity}
 	ownNames := keyNames(Keys(own))
-	first, rest := *v, *v
-	first.pairs, rest.pairs = nil, nil
-	for _, p := range v.Pairs() {
-		if slices.Contains(ownNames, p.Key.Text()) {
-			first.pairs = append(first.pairs, p)
-		} else {
-			rest.pairs = append(rest.pairs, p)
-		}
-	}
-	first.Decode(&own)
+	rest := v.Without(ownNames...)
+	v.Without(rest.keyNames()...).Decode(&own)
 	kind, known := reg.ToxicType(own.Type)
 	if tv := v.Get("type"); !known {
 		if tv != nil && tv.Kind() == ScalarValue {
@@ -413,13 +458,18 @@ func DecodeToxic(reg *Registry, v *Value) (t Toxic, ok bool) {
 		return t, false
 	}
 	attributes := kind.Attributes()
-	for _, p := range rest.pairs {
+	for _, p := range rest.Pairs() {
 		if names := keyNames(Keys(attributes)); !slices.Contains(names, p.Key.Text()) {
 			p.Key.Problemf(Suggest(p.Key.Text(), slices.Concat(ownNames, names)), "unknown key %q in a toxic of type %s", p.Key.Text(), kind.Name)
-			rest.pairs = slices.DeleteFunc(slices.Clone(rest.pairs), func(q Pair) bool { return q.Key == p.Key })
+			rest = rest.Without(p.Key.Text())
 		}
 	}
 	rest.Decode(attributes)
+	if c, ok := attributes.(interface{ Check() error }); ok && len(v.doc.problems) == before {
+		if err := c.Check(); err != nil {
+			v.Problemf("", "%s", err)
+		}
+	}
 	if own.Name == "" {
 		own.Name = own.Type + "_" + own.Stream
 	}

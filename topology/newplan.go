@@ -6,8 +6,10 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"math"
 	"net/netip"
+	"reflect"
 	"slices"
 	"strconv"
 	"strings"
@@ -42,9 +44,12 @@ type SpeedError struct {
 
 // Error names the largest speed that works.
 func (e *SpeedError) Error() string {
-	return fmt.Sprintf("speed %g takes %s under one second, which the kernel does not count: the largest speed that works here is %g",
-		e.Speed, e.Key, e.Max)
+	return fmt.Sprintf("speed %s takes %s under one second, which the kernel does not count: the largest speed that works here is %s",
+		plain(e.Speed), e.Key, plain(e.Max))
 }
+
+// plain writes a speed without an exponent.
+func plain(speed float64) string { return strconv.FormatFloat(speed, 'f', -1, 64) }
 
 // NewPlan works a lab out: addresses, routes and a spec for each node.
 func NewPlan(l *Lab, o PlanOptions) (*Plan, error) {
@@ -88,21 +93,27 @@ func checkSpeed(l *Lab, speed float64) error {
 	if !(speed > 0) || math.IsInf(speed, 0) {
 		return fmt.Errorf("speed %g: it has to be a number over 0", speed)
 	}
-	for _, n := range l.Nodes {
-		if most, key := MaxSpeed(n.Settings); speed > most {
-			return &SpeedError{Speed: speed, Max: most, Key: n.Name + "." + key}
+	limit := &SpeedError{Speed: speed, Max: math.Inf(1)}
+	lower := func(settings any, of string) {
+		if most, key := MaxSpeed(settings); most < limit.Max {
+			limit.Max, limit.Key = most, of+"."+key
 		}
 	}
-	for name, s := range l.Strategies {
-		if most, key := MaxSpeed(s); speed > most {
-			return &SpeedError{Speed: speed, Max: most, Key: "strategies." + name + "." + key}
-		}
+	for _, n := range l.Nodes {
+		lower(n.Settings, n.Name)
+	}
+	for _, name := range slices.Sorted(maps.Keys(l.Strategies)) {
+		lower(l.Strategies[name], "strategies."+name)
+	}
+	if speed > limit.Max {
+		return limit
 	}
 	return nil
 }
 
 // MaxSpeed returns the largest speed that takes no duration with clock:"kernel" of
-// a struct under one second, and the key that limits it; +Inf when none does.
+// a struct, or of what it holds, under one second, and the key that limits it;
+// +Inf when none does. A duration of 0 is one that is not set.
 func MaxSpeed(v any) (speed float64, key string) {
 	speed = math.Inf(1)
 	for _, k := range Keys(v) {
@@ -112,45 +123,81 @@ func MaxSpeed(v any) (speed float64, key string) {
 			}
 			continue
 		}
-		if inner, innerKey := maxSpeedInside(k.Value); inner < speed {
-			speed, key = inner, k.Name+"."+innerKey
+		if inner, innerKey := maxSpeedInside(reflect.ValueOf(k.Value)); inner < speed {
+			speed, key = inner, k.Name+innerKey
 		}
 	}
 	return speed, key
 }
 
-func maxSpeedInside(v any) (float64, string) {
-	if isNilPointer(v) {
-		return math.Inf(1), ""
+// maxSpeedInside is MaxSpeed of what a key holds; the key it returns goes after that key.
+func maxSpeedInside(v reflect.Value) (speed float64, key string) {
+	speed = math.Inf(1)
+	lower := func(item reflect.Value, prefix string) {
+		if inner, innerKey := maxSpeedInside(item); inner < speed {
+			speed, key = inner, prefix+innerKey
+		}
 	}
-	return MaxSpeed(v)
+	switch v.Kind() {
+	case reflect.Pointer, reflect.Interface:
+		if !v.IsNil() {
+			return maxSpeedInside(v.Elem())
+		}
+	case reflect.Struct:
+		speed, key = MaxSpeed(v.Interface())
+		key = "." + key
+	case reflect.Slice, reflect.Array:
+		for i := range v.Len() {
+			lower(v.Index(i), fmt.Sprintf("[%d]", i))
+		}
+	case reflect.Map:
+		names := v.MapKeys()
+		slices.SortFunc(names, func(a, b reflect.Value) int { return strings.Compare(fmt.Sprint(a), fmt.Sprint(b)) })
+		for _, name := range names {
+			lower(v.MapIndex(name), fmt.Sprintf(".%v", name))
+		}
+	}
+	return speed, key
 }
 
-// place gives every network its range.
+// place gives every network its range: the one it runs at, else the one that the
+// file asks for, else a free one.
 func (p *Plan) place(l *Lab, o PlanOptions) error {
-	used := make([]netip.Prefix, 0, len(o.Taken)+len(l.Networks))
+	var used []netip.Prefix
 	for _, t := range o.Taken {
 		used = append(used, t.Prefix)
 	}
+	// Networks that can stay where they are come first: none that moves may take their place.
+	kept := make(map[string]netip.Prefix)
+	for _, n := range l.Networks {
+		if r, ok := keptRange(o.Running, n); ok && !overlapsAny(r, used) {
+			kept[n.Name] = r
+			used = append(used, r)
+		}
+	}
 	for _, n := range l.Networks {
 		planned := PlannedNetwork{Name: n.Name, Asked: n.Prefix, Prefix: n.Prefix}
-		if kept, ok := keptRange(o.Running, n); ok {
-			planned.Prefix = kept
-		}
-		if overlapsAny(planned.Prefix, used) {
+		r, stays := kept[n.Name]
+		switch {
+		case stays && r != n.Prefix:
+			p.notef("network %s stays at %s, where it was moved to: the lab file asks for %s", n.Name, r, n.Prefix)
+			planned.Prefix = r
+		case !stays && overlapsAny(n.Prefix, used):
 			free, ok := freeRange(n.Prefix.Bits(), used, l.Networks)
 			if !ok {
 				return fmt.Errorf("network %s: %s is taken and no other /%d is free", n.Name, n.Prefix, n.Prefix.Bits())
 			}
+			p.notef("network %s is at %s: %s is taken by another lab or network of this engine", n.Name, free, n.Prefix)
 			planned.Prefix = free
-		}
-		if planned.Prefix != n.Prefix {
-			p.Notes = append(p.Notes, fmt.Sprintf("network %s is at %s: %s is taken by another lab or network of this engine", n.Name, planned.Prefix, n.Prefix))
 		}
 		used = append(used, planned.Prefix)
 		p.Networks = append(p.Networks, planned)
 	}
 	return nil
+}
+
+func (p *Plan) notef(format string, args ...any) {
+	p.Notes = append(p.Notes, fmt.Sprintf(format, args...))
 }
 
 // keptRange returns the range that a network has in the running instance.
@@ -358,10 +405,14 @@ func sysctls(in map[string]string, speed float64) (map[string]string, error) {
 }
 
 // Digest is equal for specs that an engine need not tell apart. Where the file
-// lies makes no difference.
+// lies makes no difference, nor does the key of the certificate authority: its
+// certificate says which one it is.
 func (s *NodeSpec) Digest() string {
 	c := *s
 	c.File = ""
+	if c.CA != nil {
+		c.CA = &Authority{CertPEM: c.CA.CertPEM}
+	}
 	return digest(c)
 }
 

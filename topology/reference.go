@@ -10,7 +10,7 @@ import (
 // type of toxic and the keys of a strategy, from the registry.
 func Reference(reg *Registry) string {
 	var b strings.Builder
-	b.WriteString("## A lab file\n\n")
+	b.WriteString("## A lab file\n")
 	writeKeys(&b, labKeys{})
 	b.WriteString("\n## Kinds of node\n\nEvery node has `kind` and `on`, the networks that it is on: `[office, dmz]`, or with an address `{ office: 10.20.0.5 }`.\n")
 	for _, k := range reg.Kinds {
@@ -45,12 +45,9 @@ func writeKeys(b *strings.Builder, v any) {
 func keyRows(prefix string, v any) []string {
 	var rows []string
 	for _, k := range Keys(v) {
-		takes := describe(k.Type)
-		if len(k.Enum) > 0 {
-			takes = strings.Join(k.Enum, ", ")
-		}
-		if k.Min != "" || k.Max != "" {
-			takes += fmt.Sprintf(" (%s to %s)", orOpen(k.Min), orOpen(k.Max))
+		takes := takes(k.Type, k.Enum)
+		if limits := k.limits(); limits != "" {
+			takes += " (" + limits + ")"
 		}
 		def := "-"
 		switch {
@@ -59,7 +56,7 @@ func keyRows(prefix string, v any) []string {
 		case !isZero(k.Value) && k.Type.Kind() != reflect.Pointer && k.Type.Kind() != reflect.Struct:
 			def = fmt.Sprint(defaultValue(k))
 		}
-		rows = append(rows, fmt.Sprintf("| `%s%s` | %s | %s | %s |\n", prefix, k.Name, takes, def, k.Doc))
+		rows = append(rows, fmt.Sprintf("| `%s%s` | %s | %s | %s |\n", prefix, k.Name, cell(takes), cell(def), cell(k.Doc)))
 		inner := k.Type
 		for inner.Kind() == reflect.Pointer {
 			inner = inner.Elem()
@@ -71,9 +68,30 @@ func keyRows(prefix string, v any) []string {
 	return rows
 }
 
-func orOpen(limit string) string {
-	if limit == "" {
-		return "..."
+// takes says in a word or two what a key takes.
+func takes(t reflect.Type, enum []string) string {
+	if len(enum) > 0 && t.Kind() == reflect.String {
+		return strings.Join(enum, ", ")
 	}
-	return limit
+	switch t.Kind() {
+	case reflect.Pointer:
+		return takes(t.Elem(), enum)
+	case reflect.Slice:
+		if t.Elem().Kind() == reflect.Struct {
+			return "a list"
+		}
+		return takes(t.Elem(), enum) + ", or a list"
+	case reflect.Map:
+		return "a map"
+	}
+	if t == reflect.TypeFor[Value]() {
+		return "see below"
+	}
+	what, _, _ := strings.Cut(describe(t), ", such as")
+	return what
+}
+
+// cell keeps a text inside its cell of a table.
+func cell(text string) string {
+	return strings.NewReplacer("|", `\|`, "\n", " ").Replace(text)
 }

@@ -1,9 +1,12 @@
 package topology
 
 import (
+	"encoding"
 	"encoding/json"
 	"reflect"
 	"strconv"
+	"strings"
+	"time"
 
 	"github.com/invopop/jsonschema"
 )
@@ -34,7 +37,7 @@ func Schema(reg *Registry) *jsonschema.Schema {
 	s.Properties.Set("toxics", &jsonschema.Schema{Type: "array", Description: docOf(labKeys{}, "toxics"), Items: ToxicSchema(reg)})
 	if reg.NewStrategy != nil {
 		s.Properties.Set("strategies", &jsonschema.Schema{
-			Type: "object", Description: docOf(labKeys{}, "strategies"),
+			Type: "object", PropertyNames: name, Description: docOf(labKeys{}, "strategies"),
 			AdditionalProperties: StructSchema(reg.NewStrategy()),
 		})
 	}
@@ -56,7 +59,9 @@ func nodeSchema(reg *Registry) *jsonschema.Schema {
 }
 
 func onSchema() *jsonschema.Schema {
-	address := &jsonschema.Schema{Type: "object", AdditionalProperties: &jsonschema.Schema{Type: "string", Description: "The node's address on the network."}}
+	address := &jsonschema.Schema{Type: "object", AdditionalProperties: &jsonschema.Schema{
+		Type: "string", Pattern: `^[0-9]+(\.[0-9]+){3}$`, Description: "The node's address on the network.",
+	}}
 	return &jsonschema.Schema{
 		Description: "The networks that the node is on, each by name or as {NETWORK: ADDRESS}. The last one of a NAT is its outside.",
 		OneOf: []*jsonschema.Schema{
@@ -97,6 +102,9 @@ func StructSchema(v any) *jsonschema.Schema {
 	for _, k := range Keys(v) {
 		p := typeSchema(k.Type, k)
 		p.Description = k.Doc
+		if k.Type == durationType && k.limits() != "" {
+			p.Description += " It is " + k.limits() + "." // a schema cannot compare durations
+		}
 		if !isZero(k.Value) {
 			p.Default = defaultValue(k)
 		}
@@ -115,7 +123,7 @@ func typeSchema(t reflect.Type, k Key) *jsonschema.Schema {
 	if t == durationType {
 		return &jsonschema.Schema{Type: "string", Pattern: durationPattern}
 	}
-	if t == prefixType || t == addrType {
+	if reflect.PointerTo(t).Implements(reflect.TypeFor[encoding.TextUnmarshaler]()) {
 		return &jsonschema.Schema{Type: "string"}
 	}
 	switch t.Kind() {
@@ -162,10 +170,25 @@ func numberSchema(kind string, k Key) *jsonschema.Schema {
 
 // defaultValue is a default as a file would write it.
 func defaultValue(k Key) any {
+	if d, ok := k.Value.(time.Duration); ok {
+		return durationText(d)
+	}
 	if s, ok := k.Value.(interface{ String() string }); ok {
 		return s.String()
 	}
 	return k.Value
+}
+
+// durationText is a duration as a person writes it: 120h, not 120h0m0s.
+func durationText(d time.Duration) string {
+	text := d.String()
+	if strings.HasSuffix(text, "m0s") {
+		text = strings.TrimSuffix(text, "0s")
+	}
+	if strings.HasSuffix(text, "h0m") {
+		text = strings.TrimSuffix(text, "0m")
+	}
+	return text
 }
 
 func isZero(v any) bool {

@@ -36,6 +36,11 @@ type Value struct {
 	quoted       bool
 	list         []*Value
 	pairs        []Pair
+	// key that the value belongs to, nil for the items of a list and the root.
+	key *Value
+	// broken says that what is wrong with the value is known already: whoever
+	// reads it goes on, and nothing more is said of it.
+	broken bool
 }
 
 // Pair is a key of a map with its value.
@@ -66,9 +71,27 @@ func (v *Value) Get(key string) *Value {
 	return nil
 }
 
-// Problemf reports what is wrong with the value. hint may be empty.
+// Problemf reports what is wrong with the value. hint may be empty. Nothing is
+// added about a value that is no value at all, such as an alias.
 func (v *Value) Problemf(hint, format string, args ...any) {
+	if v.broken {
+		return
+	}
 	v.doc.report(v.line, v.column, v.width, hint, format, args...)
+}
+
+// breakf reports what is wrong with the value, and that nothing more can be said of it.
+func (v *Value) breakf(hint, format string, args ...any) {
+	v.Problemf(hint, format, args...)
+	v.broken = true
+}
+
+// label is what names the value in the file: its key if it has one.
+func (v *Value) label() *Value {
+	if v.key != nil && !v.broken {
+		return v.key
+	}
+	return v
 }
 
 // towards returns the child whose path is, or is above, the given one.
@@ -91,30 +114,34 @@ func isAbove(above, path string) bool {
 	return ok && (rest == "" || rest[0] == '.' || rest[0] == '[')
 }
 
-// value turns a node of the YAML parser into a Value.
-func (d *Document) value(path string, n ast.Node) *Value {
+// value turns a node of the YAML parser into a Value. key is nil where there is none.
+func (d *Document) value(path string, key *Value, n ast.Node) *Value {
 	line, column := position(n)
-	v := &Value{doc: d, path: path, line: line, column: column, width: 1}
+	v := &Value{doc: d, path: path, line: line, column: column, width: 1, key: key}
 	switch n := n.(type) {
 	case *ast.NullNode:
-		v.width = max(1, utf8.RuneCountInString(n.GetToken().Value))
+		if t := n.GetToken(); t.Type == token.NullType { // it is written, not left out
+			v.width = max(1, utf8.RuneCountInString(t.Value))
+		}
 	case *ast.MappingNode:
 		v.kind = MapValue
-		for _, m := range n.Values {
-			d.pair(v, m)
-		}
+		d.pairs(v, n.Values)
 	case *ast.MappingValueNode:
 		v.kind = MapValue
-		d.pair(v, n)
+		d.pairs(v, []*ast.MappingValueNode{n})
 	case *ast.SequenceNode:
 		v.kind = ListValue
 		for i, item := range n.Values {
-			v.list = append(v.list, d.value(fmt.Sprintf("%s[%d]", path, i), item))
+			v.list = append(v.list, d.value(fmt.Sprintf("%s[%d]", path, i), nil, item))
 		}
-	case *ast.AnchorNode, *ast.AliasNode:
-		v.Problemf("write the value out", "anchors and aliases are not read here")
+	case *ast.AnchorNode:
+		v.Problemf("leave it out, and write the value out where it is needed again", "anchors are not read here")
+		return d.value(path, key, n.Value)
 	case *ast.TagNode:
 		v.Problemf("leave it out", "tags are not read here")
+		return d.value(path, key, n.Value)
+	case *ast.AliasNode:
+		v.breakf("write the value out", "aliases are not read here")
 	case *ast.LiteralNode:
 		v.kind, v.text, v.quoted = ScalarValue, n.Value.Value, true
 	case ast.ScalarNode:
@@ -127,18 +154,27 @@ func (d *Document) value(path string, n ast.Node) *Value {
 			v.width += 2
 		}
 	default:
-		v.Problemf("", "this is not read here")
+		v.breakf("", "this is not read here")
 	}
 	return v
 }
 
-// pair adds an entry of a map.
-func (d *Document) pair(to *Value, m *ast.MappingValueNode) {
+// pairs adds the entries of a map.
+func (d *Document) pairs(to *Value, entries []*ast.MappingValueNode) {
+	seen := make(map[string]bool, len(entries))
+	for _, m := range entries {
+		d.pair(to, m, seen)
+	}
+}
+
+// pair adds an entry of a map that has the keys in seen already.
+func (d *Document) pair(to *Value, m *ast.MappingValueNode, seen map[string]bool) {
 	line, column := position(m.Key)
 	key := &Value{doc: d, line: line, column: column, width: 1, kind: ScalarValue}
 	if _, merge := m.Key.(*ast.MergeKeyNode); merge {
 		key.width = 2
 		key.Problemf("write the keys out", "merge keys are not read here")
+		to.broken = true // what the map lacks may be in the other one
 		return
 	}
 	scalar, ok := m.Key.(ast.ScalarNode)
@@ -153,11 +189,12 @@ func (d *Document) pair(to *Value, m *ast.MappingValueNode) {
 		path = to.path + "." + key.text
 	}
 	key.path = path
-	if to.Get(key.text) != nil {
+	if seen[key.text] {
 		key.Problemf("keep one of them", "%q stands here a second time", key.text)
 		return
 	}
-	value := d.value(path, m.Value)
+	seen[key.text] = true
+	value := d.value(path, key, m.Value)
 	if value.kind == NullValue && value.line == 0 {
 		value.line, value.column = key.line, key.column
 	}

@@ -9,3 +9,12 @@ func (v *Value) Without(keys ...string) *Value {
 	rest.pairs = slices.DeleteFunc(slices.Clone(v.pairs), func(p Pair) bool { return slices.Contains(keys, p.Key.text) })
 	return &rest
 }
+
+// keyNames returns the keys of a map, in order.
+func (v *Value) keyNames() []string {
+	names := make([]string, len(v.pairs))
+	for i, p := range v.pairs {
+		names[i] = p.Key.text
+	}
+	return names
+}

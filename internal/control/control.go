@@ -17,6 +17,7 @@ import (
 	"strconv"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/wslab/wslab/internal/trace"
 )
@@ -45,6 +46,11 @@ type RemoteError struct {
 func (e *RemoteError) Error() string {
 	return fmt.Sprintf("node %s: %s: %s", e.Node, e.Method, e.Message)
 }
+
+// Unknown says whether the node does not know the method.
+func (e *RemoteError) Unknown() bool { return e.Message == unknownMethod+e.Method }
+
+const unknownMethod = "does not know how to "
 
 // ErrClosed says that the control stream ended: the node has exited, or Close was called.
 var ErrClosed = errors.New("control stream closed")
@@ -157,18 +163,30 @@ func (c *Conn) Close() error {
 }
 
 // Handler answers one request. A nil result is answered with nothing but success.
+// A result of type [Then] is answered first and acted on afterwards.
 type Handler func(ctx context.Context, params json.RawMessage) (any, error)
+
+// Then is a result with something to do once the answer has been written, such as
+// a restart, after which nobody could answer any more.
+type Then struct {
+	Result any
+	Do     func()
+}
 
 // Server is the node's end.
 type Server struct {
-	mu       sync.Mutex
-	out      *json.Encoder
-	handlers map[string]Handler
+	mu        sync.Mutex
+	out       *json.Encoder
+	handlers  map[string]Handler
+	answering int
+	answered  sync.Cond // answering has changed; its lock is mu
 }
 
 // NewServer returns a server that writes to out.
 func NewServer(out io.Writer) *Server {
-	return &Server{out: json.NewEncoder(out), handlers: make(map[string]Handler)}
+	s := &Server{out: json.NewEncoder(out), handlers: make(map[string]Handler)}
+	s.answered.L = &s.mu
+	return s
 }
 
 // Record writes an event. A host that has gone is no reason to fail.
@@ -197,30 +215,65 @@ func (s *Server) Serve(ctx context.Context, in io.Reader) {
 		if json.Unmarshal(line, &r) != nil || r.ID == "" {
 			return
 		}
-		running.Go(func() { s.write(s.answer(ctx, r)) })
+		s.count(1)
+		running.Go(func() {
+			m, do := s.answer(ctx, r)
+			s.write(m)
+			s.count(-1)
+			if do != nil {
+				do()
+			}
+		})
 	})
 }
 
-func (s *Server) answer(ctx context.Context, r request) message {
+func (s *Server) count(n int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.answering += n
+	s.answered.Broadcast()
+}
+
+// Seal waits until the requests under way have been answered, no longer than
+// patience, and lets no line be written from then on: who writes waits for ever. It
+// is for a process that is about to be replaced.
+func (s *Server) Seal(patience time.Duration) {
+	enough := false
+	defer time.AfterFunc(patience, func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		enough = true
+		s.answered.Broadcast()
+	}).Stop()
+	s.mu.Lock()
+	for s.answering > 0 && !enough {
+		s.answered.Wait()
+	}
+}
+
+// answer returns the answer, and what is to be done once it is written.
+func (s *Server) answer(ctx context.Context, r request) (message, func()) {
 	s.mu.Lock()
 	h, ok := s.handlers[r.Method]
 	s.mu.Unlock()
 	if !ok {
-		return message{ID: r.ID, Error: "does not know how to " + r.Method}
+		return message{ID: r.ID, Error: unknownMethod + r.Method}, nil
 	}
 	result, err := h(ctx, r.Params)
 	if err != nil {
-		return message{ID: r.ID, Error: err.Error()}
+		return message{ID: r.ID, Error: err.Error()}, nil
+	}
+	var do func()
+	if then, ok := result.(Then); ok {
+		result, do = then.Result, then.Do
 	}
 	m := message{ID: r.ID}
 	if result != nil {
-		raw, err := json.Marshal(result)
-		if err != nil {
-			return message{ID: r.ID, Error: err.Error()}
+		if m.Result, err = json.Marshal(result); err != nil {
+			return message{ID: r.ID, Error: err.Error()}, nil
 		}
-		m.Result = raw
 	}
-	return m
+	return m, do
 }
 
 // ForEachLine calls f with each line of r, however long, until r ends.

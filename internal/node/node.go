@@ -7,6 +7,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"net"
+	"slices"
+	"sync"
 	"time"
 
 	"github.com/wslab/wslab/internal/control"
@@ -34,6 +36,9 @@ type Env struct {
 
 	server *control.Server
 	ready  func()
+
+	mu        sync.Mutex
+	onRestart []func()
 }
 
 // Record records an event of this node; Time and Node are filled in.
@@ -56,6 +61,24 @@ func (e *Env) Handle(method string, h control.Handler) { e.server.Handle(method,
 // Ready tells the host that the node does its work.
 func (e *Env) Ready() { e.ready() }
 
+// OnRestart registers what is done, last registered first, just before the node's
+// process is replaced. A node whose kernel would go on forwarding without it stops
+// that here, as a machine that is switched off would.
+func (e *Env) OnRestart(f func()) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.onRestart = append(e.onRestart, f)
+}
+
+// goDown calls what OnRestart was given.
+func (e *Env) goDown() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for _, f := range slices.Backward(e.onRestart) {
+		f()
+	}
+}
+
 // Wall turns lab time into wall time.
 func (e *Env) Wall(d time.Duration) time.Duration { return e.Spec.Wall(d) }
 
@@ -71,6 +94,7 @@ func (e *Env) Settings(v any) error {
 func NewEnv(spec topology.NodeSpec, server *control.Server, ready func()) *Env {
 	dialer := &net.Dialer{KeepAliveConfig: net.KeepAliveConfig{Enable: false}, KeepAlive: -1}
 	listener := &net.ListenConfig{KeepAlive: -1}
+	listener.SetMultipathTCP(false) // Go turns it on; what a lab shows is TCP
 	return &Env{
 		Spec:   spec,
 		Dial:   dialer.DialContext,

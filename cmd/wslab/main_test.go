@@ -1,0 +1,38 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+)
+
+// binary is the command under test: the real one, statically linked as a release is.
+var binary string
+
+func TestMain(m *testing.M) {
+	os.Exit(testMain(m))
+}
+
+func testMain(m *testing.M) int {
+	dir, err := os.MkdirTemp("", "wslab-test-")
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	defer func() { _ = os.RemoveAll(dir) }()
+	binary = filepath.Join(dir, "wslab")
+	if out, err := build(binary, "CGO_ENABLED=0"); err != nil {
+		fmt.Fprintf(os.Stderr, "build: %v\n%s", err, out)
+		return 1
+	}
+	return m.Run()
+}
+
+// build compiles the command.
+func build(to string, env ...string) ([]byte, error) {
+	cmd := exec.Command("go", "build", "-o", to, ".")
+	cmd.Env = append(os.Environ(), env...)
+	return cmd.CombinedOutput()
+}

@@ -1,0 +1,7 @@
+//go:build !unix
+
+package docker
+
+import "os/exec"
+
+func exitCode(e *exec.ExitError) int { return e.ExitCode() }

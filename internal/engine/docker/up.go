@@ -1,0 +1,307 @@
+package docker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	cerrdefs "github.com/containerd/errdefs"
+	"github.com/docker/docker/api/types/container"
+	"github.com/docker/docker/api/types/network"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/wslab/wslab/internal/engine"
+	"github.com/wslab/wslab/topology"
+)
+
+const (
+	// atOnce bounds how many containers and networks the engine is asked to work
+	// on at a time. An engine is bound by its processors: more does not make it
+	// faster, and with a hundred nodes at a time it would miss its own deadlines.
+	atOnce = 16
+	// undoTimeout bounds the removal of what a failed Up has made.
+	undoTimeout = time.Minute
+)
+
+// up is one call of Up.
+type up struct {
+	*Engine
+	plan     *topology.Plan
+	progress engine.Progress
+	image    *nodeImage
+
+	// slots are taken by requests that keep the engine busy.
+	slots chan struct{}
+	// networks by name in the plan, and the image: nodes wait for what they need.
+	networks map[string]*promise
+	imported *promise
+
+	mu sync.Mutex
+	// madeNetworks and madeNodes are the IDs of what this call has made.
+	madeNetworks, madeNodes []string
+}
+
+// Up makes the lab equal to the plan; see [engine.Engine]. What is the same stays
+// untouched, paused nodes are continued. A node is replaced when its spec, one
+// of its networks or the wslab binary differs, or when it does not run.
+//
+// Errors: an error that names the node and holds the last lines of its standard
+// error; [engine.ErrRangeTaken]; an [*engine.UnfitError] when the binary
+// cannot be a node. Another wslab that changes the same lab is an error.
+func (e *Engine) Up(ctx context.Context, p *topology.Plan, progress engine.Progress) (engine.Changes, error) {
+	release, err := e.tryLock(p.Lab)
+	if err != nil {
+		return engine.Changes{}, err
+	}
+	defer release()
+	u := &up{
+		Engine:   e,
+		plan:     p,
+		progress: progressOf(progress),
+		slots:    make(chan struct{}, atOnce),
+		networks: make(map[string]*promise),
+		imported: newPromise(),
+	}
+	changes, err := u.run(ctx)
+	if err == nil {
+		return changes, nil
+	}
+	if undone := u.undo(ctx); undone != nil {
+		err = errors.Join(err, fmt.Errorf("not everything could be removed again, see wslab down %s: %w", p.Lab, undone))
+	}
+	return engine.Changes{}, err
+}
+
+func (u *up) run(ctx context.Context) (engine.Changes, error) {
+	u.negotiate(ctx)
+	var there *inventory
+	group, lookCtx := errgroup.WithContext(ctx)
+	group.Go(func() (err error) {
+		there, err = u.inventory(lookCtx, u.plan.Lab)
+		return err
+	})
+	group.Go(func() (err error) {
+		u.image, err = u.newNodeImage(lookCtx)
+		return err
+	})
+	if err := group.Wait(); err != nil {
+		return engine.Changes{}, err
+	}
+	d := there.difference(u.plan, u.image.ref)
+	d.say(u.plan.Lab, u.progress)
+	if err := u.removeStale(ctx, d); err != nil {
+		return engine.Changes{}, err
+	}
+	return d.changes, u.make(ctx, d)
+}
+
+// removeStale removes nodes and then networks that differ or are not in the plan.
+func (u *up) removeStale(ctx context.Context, d *difference) error {
+	var nodes, networks []string
+	for _, c := range d.staleNodes {
+		nodes = append(nodes, c.ID)
+	}
+	for _, n := range d.staleNetworks {
+		networks = append(networks, n.ID)
+	}
+	return u.removeParts(ctx, nodes, networks)
+}
+
+// make makes what is missing, each part as soon as those it needs are there, and
+// returns when every node of the plan has said that it is ready.
+func (u *up) make(ctx context.Context, d *difference) error {
+	for _, n := range u.plan.Networks {
+		u.networks[n.Name] = newPromise()
+	}
+	group, ctx := errgroup.WithContext(ctx)
+	for k, n := range u.plan.Networks {
+		if id := d.keptNetworks[n.Name]; id != "" {
+			u.networks[n.Name].keep(id)
+			continue
+		}
+		group.Go(func() error { return u.makeNetwork(ctx, k) })
+	}
+	if len(d.keptNodes) < len(u.plan.Nodes) {
+		group.Go(func() error {
+			if err := u.ensureImage(ctx, u.image); err != nil {
+				return err
+			}
+			u.imported.keep(u.image.ref)
+			return nil
+		})
+	}
+	for k := range u.plan.Nodes {
+		group.Go(func() error {
+			name := u.plan.Nodes[k].Name
+			var err error
+			if kept, ok := d.keptNodes[name]; ok {
+				err = u.keepNode(ctx, name, kept)
+			} else {
+				err = u.startNode(ctx, k)
+			}
+			if err != nil && ctx.Err() == nil {
+				err = fmt.Errorf("node %s: %w", name, err)
+			}
+			return err
+		})
+	}
+	return group.Wait()
+}
+
+func (u *up) makeNetwork(ctx context.Context, index int) error {
+	release, err := u.slot(ctx)
+	if err != nil {
+		return err
+	}
+	defer release()
+	return whole(ctx, func(ctx context.Context) error {
+		id, err := u.createNetwork(ctx, u.plan, index)
+		if err != nil {
+			return u.ownOrTaken(ctx, u.plan.Networks[index], err)
+		}
+		u.mu.Lock()
+		u.madeNetworks = append(u.madeNetworks, id)
+		u.mu.Unlock()
+		u.networks[u.plan.Networks[index].Name].keep(id)
+		return nil
+	})
+}
+
+// slot waits for a turn with the engine; release gives it back.
+func (u *up) slot(ctx context.Context) (release func(), err error) {
+	select {
+	case u.slots <- struct{}{}:
+		return func() { <-u.slots }, nil
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
+}
+
+// ownOrTaken tells a range taken by another lab from one taken by another wslab
+// that is bringing the same lab up: planning anew would not help there.
+func (u *up) ownOrTaken(ctx context.Context, planned topology.PlannedNetwork, err error) error {
+	if !errors.Is(err, engine.ErrRangeTaken) {
+		return err
+	}
+	// An engine reserves the range of a network before it lists the network.
+	for try := 0; try < 3; try++ {
+		all, errList := u.client.NetworkList(ctx, network.ListOptions{})
+		if errList != nil {
+			return err
+		}
+		for _, n := range all {
+			if !overlaps(n, planned.Prefix) {
+				continue
+			}
+			if n.Labels[labelLab] == u.plan.Lab {
+				return &busyError{lab: u.plan.Lab, err: fmt.Errorf("network %s is there already", n.Name)}
+			}
+			return err
+		}
+		time.Sleep(settleTime)
+	}
+	return err
+}
+
+// keepNode makes sure that a node which was there works.
+func (u *up) keepNode(ctx context.Context, name string, c container.Summary) error {
+	if c.State == container.StatePaused {
+		u.progress("node %s was paused: it goes on", name)
+		if err := u.client.ContainerUnpause(ctx, c.ID); err != nil {
+			return fmt.Errorf("resume: %w", err)
+		}
+	}
+	w, err := u.watch(ctx, name, c.ID)
+	if err != nil {
+		return err
+	}
+	defer w.close()
+	return w.await(ctx)
+}
+
+// startNode makes a node and waits until it is ready. It listens before the
+// node starts, so that nothing the node says is missed.
+func (u *up) startNode(ctx context.Context, index int) error {
+	w, err := u.launch(ctx, index)
+	if err != nil {
+		return err
+	}
+	defer w.close()
+	return w.await(ctx)
+}
+
+// launch creates and starts a container when what it needs is there.
+func (u *up) launch(ctx context.Context, index int) (*watch, error) {
+	spec := &u.plan.Nodes[index]
+	networks := make(map[string]string)
+	for _, i := range spec.Interfaces {
+		id, err := u.networks[i.Network].wait(ctx)
+		if err != nil {
+			return nil, err
+		}
+		networks[i.Network] = id
+	}
+	if _, err := u.imported.wait(ctx); err != nil {
+		return nil, err
+	}
+	release, err := u.slot(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer release()
+	id, err := u.makeNode(ctx, index, networks)
+	if err != nil {
+		return nil, err
+	}
+	w, err := u.watch(ctx, spec.Name, id)
+	if err != nil {
+		return nil, err
+	}
+	err = whole(ctx, func(ctx context.Context) error {
+		return u.client.ContainerStart(ctx, id, container.StartOptions{})
+	})
+	if err != nil {
+		w.close()
+		return nil, fmt.Errorf("start the container: %w", err)
+	}
+	return w, nil
+}
+
+// makeNode creates a container. Should another lab's down have taken the image
+// away at this moment, it is imported again.
+func (u *up) makeNode(ctx context.Context, index int, networks map[string]string) (id string, err error) {
+	const tries = 3
+	for try := 1; ; try++ {
+		err = whole(ctx, func(ctx context.Context) error {
+			id, err = u.createContainer(ctx, u.plan, index, u.image, networks)
+			if id != "" {
+				u.mu.Lock()
+				u.madeNodes = append(u.madeNodes, id)
+				u.mu.Unlock()
+			}
+			return err
+		})
+		if !cerrdefs.IsNotFound(err) || id != "" || try == tries {
+			return id, err
+		}
+		if err := u.ensureImage(ctx, u.image); err != nil {
+			return "", err
+		}
+	}
+}
+
+// undo removes what this call has made, although ctx may have ended.
+func (u *up) undo(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), undoTimeout)
+	defer cancel()
+	if len(u.madeNodes)+len(u.madeNetworks) > 0 {
+		u.progress("lab %s: removing what was made", u.plan.Lab)
+	}
+	err := u.removeParts(ctx, u.madeNodes, u.madeNetworks)
+	if u.image != nil && u.image.imported {
+		err = errors.Join(err, u.removeImages(ctx))
+	}
+	return err
+}

@@ -1,0 +1,91 @@
+package nat
+
+import (
+	"fmt"
+
+	"github.com/google/nftables"
+
+	"github.com/wslab/wslab/internal/netfilter"
+)
+
+// Priorities. The guard has to stand before the translation of destinations (-100) and
+// the diversion of intercepted connections (-90), and behind conntrack (-200).
+const (
+	guardPriority      = -150
+	forwardPriority    = 0
+	masqueradePriority = 100
+)
+
+// Rules that stop packets, as packet.blocked names them.
+const (
+	noMapping      = "no mapping: dropped"
+	noMappingReset = "no mapping: reset"
+	unsolicited    = "unsolicited: dropped"
+)
+
+// install sets the NAT's rules up in place of those that an earlier process left.
+//
+// The rule that makes an idle timeout felt is that a TCP segment of no known connection
+// which does not open one is stopped. Without it the kernel would pick the
+// connection up again (net.netfilter.nf_conntrack_tcp_loose). It stands where packets
+// come in, so that it holds for forwarded packets, for those of intercepted connections, and
+// for those to the NAT itself; and where they go out, for what is sent on intercepted
+// connections.
+func install(outside, onExpiry string) error {
+	conn, err := nftables.New()
+	if err != nil {
+		return fmt.Errorf("nftables: %w", err)
+	}
+	t := &nftables.Table{Family: nftables.TableFamilyIPv4, Name: "wslab-nat"}
+	conn.AddTable(t) // so that there is one to delete
+	conn.DelTable(t)
+	conn.AddTable(t)
+	chain := func(name string, typ nftables.ChainType, hook *nftables.ChainHook, priority int) func(parts ...netfilter.Part) {
+		c := conn.AddChain(netfilter.BaseChain(t, name, typ, hook, priority))
+		return func(parts ...netfilter.Part) {
+			conn.AddRule(&nftables.Rule{Table: t, Chain: c, Exprs: netfilter.Rule(parts...)})
+		}
+	}
+	in, out := netfilter.In(outside), netfilter.Out(outside)
+	inside, toInside := netfilter.NotIn(outside), netfilter.NotOut(outside)
+
+	guard := chain("guard", nftables.ChainTypeFilter, nftables.ChainHookPrerouting, guardPriority)
+	sent := chain("sent", nftables.ChainTypeFilter, nftables.ChainHookOutput, guardPriority)
+	guard(netfilter.In("lo"), netfilter.Accept())
+	sent(netfilter.Out("lo"), netfilter.Accept())
+	for _, stranger := range strangers() {
+		switch onExpiry {
+		case Drop:
+			guard(stranger, netfilter.LogTo(netfilter.BlockedGroup, noMapping), netfilter.Drop())
+			sent(stranger, netfilter.Drop())
+		case Reset:
+			guard(in, stranger, netfilter.LogTo(netfilter.BlockedGroup, noMapping), netfilter.Drop())
+			guard(inside, stranger, netfilter.LogTo(netfilter.BlockedGroup, noMappingReset), netfilter.Reset())
+			sent(out, stranger, netfilter.Drop())
+			// The RSTs of the rule above go out here.
+			sent(toInside, stranger, netfilter.NotRST(), netfilter.Drop())
+		}
+	}
+
+	forward := chain("forward", nftables.ChainTypeFilter, nftables.ChainHookForward, forwardPriority)
+	forward(in, netfilter.State(netfilter.New), netfilter.LogTo(netfilter.BlockedGroup, unsolicited), netfilter.Drop())
+
+	masquerade := chain("masquerade", nftables.ChainTypeNAT, nftables.ChainHookPostrouting, masqueradePriority)
+	masquerade(out, netfilter.Masquerade())
+
+	if err := conn.Flush(); err != nil {
+		return fmt.Errorf("nftables: NAT rules: %w", err)
+	}
+	return nil
+}
+
+// strangers match TCP segments that belong to no known connection and open none.
+func strangers() []netfilter.Part {
+	tcp := netfilter.Protocol(netfilter.TCP)
+	return []netfilter.Part{
+		join(tcp, netfilter.State(netfilter.Invalid)),
+		join(tcp, netfilter.State(netfilter.New), netfilter.NotSYN()),
+	}
+}
+
+func join(parts ...netfilter.Part) netfilter.Part { return netfilter.Rule(parts...) }

@@ -1,0 +1,212 @@
+package scenarios
+
+import (
+	"fmt"
+	"strings"
+	"time"
+)
+
+// Language of the texts that people read.
+type Language string
+
+// The languages there are.
+const (
+	English  Language = "en"
+	Japanese Language = "ja"
+)
+
+// Cause says why a verdict is what it is, in a few sentences, each made from
+// recorded events. It is data: the text comes from a catalogue, see [Cause.Text].
+type Cause []Sentence
+
+// Sentence is one statement of a cause: which one, and its figures.
+type Sentence struct {
+	ID   SentenceID
+	Args Args
+}
+
+// SentenceID names a sentence of the catalogue.
+type SentenceID string
+
+// Args are the figures of a sentence by name: times since the start of the play and
+// measured durations ([time.Duration]), configured durations ([Setting]), counts, and names.
+type Args map[string]any
+
+// Setting is a duration that somebody has configured: it is shown as it was
+// written, where measured ones are shown to a tenth of a second.
+type Setting time.Duration
+
+// ID of the cause: that of its first sentence, "" when there is none.
+func (c Cause) ID() SentenceID {
+	if len(c) == 0 {
+		return ""
+	}
+	return c[0].ID
+}
+
+// Text returns the cause in a language; English where the language is unknown.
+func (c Cause) Text(l Language) string {
+	texts, ok := catalogues()[l]
+	if !ok {
+		l, texts = English, catalogues()[English]
+	}
+	stop := ". "
+	if l == Japanese {
+		stop = "。"
+	}
+	var b strings.Builder
+	for i, s := range c {
+		text := s.render(l, texts[s.ID])
+		// A sentence that begins with a mark goes on with the one before it.
+		if i > 0 && strings.IndexAny(text, ";:,") != 0 {
+			b.WriteString(stop)
+		}
+		b.WriteString(text)
+	}
+	if b.Len() > 0 {
+		b.WriteString(strings.TrimSpace(stop))
+	}
+	return b.String()
+}
+
+// String returns the English text.
+func (c Cause) String() string { return c.Text(English) }
+
+// render fills a text's {names} with the arguments.
+func (s Sentence) render(l Language, text string) string {
+	if text == "" {
+		return string(s.ID)
+	}
+	var pairs []string
+	for name, value := range s.Args {
+		shown := show(l, value)
+		if name == "nat" {
+			capital, small := natNames(l, shown)
+			pairs = append(pairs, "{Nat}", capital, "{nat}", small)
+			continue
+		}
+		pairs = append(pairs, "{"+name+"}", shown)
+	}
+	return strings.NewReplacer(pairs...).Replace(text)
+}
+
+// natNames are what a NAT is called at the beginning of a sentence and inside. Most
+// labs have one, and call it nat.
+func natNames(l Language, node string) (capital, small string) {
+	switch {
+	case l == Japanese && node == "nat":
+		return "NAT", "NAT"
+	case l == Japanese:
+		return "NAT " + node, "NAT " + node
+	case node == "nat":
+		return "The NAT", "the NAT"
+	}
+	return "The NAT " + node, "the NAT " + node
+}
+
+// show formats a value.
+func show(l Language, value any) string {
+	switch v := value.(type) {
+	case time.Duration:
+		return measured(v) + " " + unit(l, v)
+	case Setting:
+		return configured(time.Duration(v)) + " " + unit(l, time.Duration(v))
+	case means:
+		return v.name(l)
+	case quantity:
+		return v.text(l)
+	case probes:
+		return v.text(l)
+	}
+	return fmt.Sprint(value)
+}
+
+// measured is a duration to a tenth of a second, a short one in milliseconds.
+func measured(d time.Duration) string {
+	if d < time.Second {
+		return fmt.Sprint(d.Round(time.Millisecond).Milliseconds())
+	}
+	return fmt.Sprintf("%.1f", d.Seconds())
+}
+
+func configured(d time.Duration) string {
+	if d < time.Second {
+		return fmt.Sprint(float64(d.Round(time.Microsecond)) / float64(time.Millisecond))
+	}
+	return fmt.Sprint(d.Round(time.Millisecond).Seconds())
+}
+
+func unit(l Language, d time.Duration) string {
+	switch short := d < time.Second; {
+	case l == Japanese && short:
+		return "ミリ秒"
+	case l == Japanese:
+		return "秒"
+	case short:
+		return "ms"
+	}
+	return "s"
+}
+
+// means is a means of keepalive as events name it.
+type means string
+
+func (m means) name(l Language) string {
+	if l != Japanese {
+		return string(m)
+	}
+	switch m {
+	case "heartbeat":
+		return "ハートビート"
+	case "TCP keepalive":
+		return "TCPキープアライブ"
+	}
+	return string(m)
+}
+
+// probe is one means of keepalive with its interval.
+type probe struct {
+	means means
+	every time.Duration
+}
+
+// probes are what a strategy sends to keep a connection alive.
+type probes []probe
+
+func (all probes) text(l Language) string {
+	texts := make([]string, len(all))
+	for i, p := range all {
+		if l == Japanese {
+			texts[i] = show(l, Setting(p.every)) + "ごとの " + p.means.name(l)
+		} else {
+			texts[i] = string(p.means) + "s every " + show(l, Setting(p.every))
+		}
+	}
+	if l == Japanese {
+		return strings.Join(texts, " と ")
+	}
+	text := strings.Join(texts, " and ")
+	return strings.ToUpper(text[:1]) + text[1:]
+}
+
+// quantity is a number of things that are counted in words of their own.
+type quantity struct {
+	n                   int
+	one, many, japanese string
+}
+
+func messages(n int) quantity { return quantity{n, "message", "messages", "件のメッセージ"} }
+func attempts(n int) quantity {
+	return quantity{n, "failed attempt", "failed attempts", "回の試行に失敗"}
+}
+func times(n int) quantity { return quantity{n, "time", "times", "回"} }
+
+func (q quantity) text(l Language) string {
+	switch {
+	case l == Japanese:
+		return fmt.Sprint(q.n, " ", q.japanese)
+	case q.n == 1:
+		return fmt.Sprint(q.n, " ", q.one)
+	}
+	return fmt.Sprint(q.n, " ", q.many)
+}
