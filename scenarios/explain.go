@@ -85,6 +85,9 @@ func (st *story) noticing(c *connection) Cause {
 	after := st.t.Lab(c.noticed.Time.Sub(c.broke.at))
 	write, wrote := st.firstWrite(c, c.broke.at)
 	if !c.broke.silent || !wrote || write.Time.After(c.noticed.Time) {
+		if after < time.Millisecond {
+			return Cause{{ID: sawAtOnce}}
+		}
 		return Cause{{sawIt, Args{"after": after}}}
 	}
 	args := Args{"write": st.t.At(write.Time), "after": st.t.Lab(c.noticed.Time.Sub(write.Time))}
@@ -180,7 +183,7 @@ type survivalRule func(st *story, c *connection) (Sentence, bool)
 // survivalRules is the list of what threatens connections and of how they outlive
 // it. The first that applies counts.
 func survivalRules() []survivalRule {
-	return []survivalRule{madeAnew, waitedOut, keptMapping, boreDelay}
+	return []survivalRule{madeAnew, waitedOut, keptMapping, keptProxy, boreDelay}
 }
 
 func (st *story) whySurvived(c *connection) Sentence {
@@ -242,6 +245,18 @@ func keptMapping(st *story, c *connection) (Sentence, bool) {
 	}
 	if st.habits.Keepalive.TCP != nil {
 		return Sentence{keptAliveTCP, args}, true
+	}
+	return Sentence{}, false
+}
+
+// keptProxy: a node that ends TCP would have closed the connection for its silence.
+func keptProxy(st *story, c *connection) (Sentence, bool) {
+	sent, silence := st.probesSent(c), st.longestSilence(c)
+	nat, _, _ := st.natHop(c)
+	for _, h := range c.chain.Hops {
+		if timeout := st.idle[h.Node]; h.Relay && h.Node != nat && timeout > 0 && silence > timeout && len(sent) > 0 {
+			return Sentence{keptBusy, Args{"probes": sent, "node": h.Node, "timeout": Setting(timeout)}}, true
+		}
 	}
 	return Sentence{}, false
 }

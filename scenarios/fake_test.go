@@ -40,6 +40,8 @@ type fakeLab struct {
 	hidden int
 	// onReset is called at a reset, in place of it, if set.
 	onReset func()
+	// onResume is called when a node is resumed, if set.
+	onResume func()
 
 	stop chan struct{}
 	wg   sync.WaitGroup
@@ -80,8 +82,14 @@ func newFakeLab(t *testing.T, speed float64) *fakeLab {
 
 func (f *fakeLab) Plan() *topology.Plan { return &f.plan }
 
-func (f *fakeLab) Pause(_ context.Context, node string) error  { return f.note("pause " + node) }
-func (f *fakeLab) Resume(_ context.Context, node string) error { return f.note("resume " + node) }
+func (f *fakeLab) Pause(_ context.Context, node string) error { return f.note("pause " + node) }
+
+func (f *fakeLab) Resume(_ context.Context, node string) error {
+	if f.onResume != nil {
+		f.onResume()
+	}
+	return f.note("resume " + node)
+}
 
 func (f *fakeLab) note(call string) error {
 	f.mu.Lock()

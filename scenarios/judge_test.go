@@ -198,6 +198,18 @@ func TestJudge(t *testing.T) {
 			tp.open(6.1, 2)
 			tp.talk(6.5, 2, 2, .02)
 		}},
+		{name: "back too late", strategy: "reconnect-only", end: 6, tape: func(tp *tape) {
+			resetTape(tp)
+			tp.open(6.1, 2)
+		}},
+		{name: "a proxy kept busy", strategy: "ws-ping", end: 80, tape: func(tp *tape) {
+			tp.openProxied(-1, 1)
+			tp.talk(1, 1, 1, .02)
+			for i := range 5 {
+				tp.ping(14+15*float64(i), 1, int64(i+1), .02)
+			}
+			tp.talk(79, 1, 2, .02)
+		}},
 		{name: "gave up", strategy: "reconnect-only", end: 60, tape: func(tp *tape) {
 			resetTape(tp)
 			for i, at := range []float64{6, 8, 12, 20, 36} {
@@ -321,7 +333,7 @@ func TestJudge(t *testing.T) {
 			test.expect.Verdicts = Expected{Failed}
 			s := session{id: sessionID, strategy: test.strategy, habits: builtin(t, test.strategy), expect: test.expect}
 			f := facts{
-				t:     trace.New(tp.start, tp.start.Add(tp.wall(test.end)), speed, tp.events),
+				t:     untilEnd(trace.New(tp.start, tp.start.Add(tp.wall(test.end)), speed, tp.events)),
 				idle:  map[string]time.Duration{"nat": 30 * time.Second, "http-proxy": time.Minute},
 				crash: test.crash,
 			}

@@ -318,7 +318,7 @@ func (l *loader) change(lab *topology.Lab, key, v *topology.Value) (Change, bool
 		v.Problemf("", "this has to be a map of settings of a %s, not %s", n.Kind.Name, v.Kind())
 		return Change{}, false
 	}
-	v.Decode(settings)
+	v.DecodePart(settings)
 	c := Change{Node: name, Settings: selectKeys(mustJSON(settings), keysIn(v))}
 	if speed, limit := topology.MaxSpeed(settings); slices.Contains(keysIn(v), limit) {
 		c.MaxSpeed, c.Limit = speed, limit

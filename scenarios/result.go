@@ -34,6 +34,8 @@ type Cell struct {
 	Expected Expected
 	Passed   bool
 	Cause    Cause
+	// Unmet says what else was expected and did not come: limits, or another cause.
+	Unmet Cause
 	// Connections that the client has opened.
 	Connections int
 	// Sent counts the numbered messages of both ways, Lost those that never
@@ -55,11 +57,25 @@ func (p *player) judge(start, end time.Time, down *crash) *Result {
 		Speed:    p.plan.Speed,
 		Trace:    t,
 	}
-	f := facts{t: t, idle: p.idleTimeouts(), crash: down}
+	f := facts{t: untilEnd(t), idle: p.idleTimeouts(), crash: down}
 	for _, s := range p.sessions {
 		r.Cells = append(r.Cells, judge(f, s))
 	}
 	return r
+}
+
+// untilEnd leaves out how connections came and went after the last step: what was
+// sent until then may still arrive, but a client that is back only afterwards was not back.
+func untilEnd(t *trace.Trace) *trace.Trace {
+	judged := slices.DeleteFunc(slices.Clone(t.Events), func(e trace.Event) bool {
+		switch e.Type {
+		case trace.DialStart, trace.DialFailed, trace.Open, trace.Accepted, trace.Close, trace.KeepaliveSent,
+			trace.KeepaliveTimeout, trace.ReconnectWait, trace.ReconnectGaveUp:
+			return e.Time.After(t.End)
+		}
+		return false
+	})
+	return trace.New(t.Start, t.End, t.Speed, judged)
 }
 
 // labName is the lab's name in its file, whatever the instance is called.
@@ -89,29 +105,36 @@ func judge(f facts, s session) Cell {
 	if worst != nil {
 		c.Outage, c.Detect, c.Recover = worst.durations(f.t)
 	}
-	exceeded := s.expect.exceeded(c)
+	c.Unmet = s.expect.exceeded(c)
 	switch {
 	case f.crash != nil || !story.alive:
 		c.Verdict = Failed
 	case len(story.conns) == 1 && a.Lost == 0:
 		c.Verdict = Survived
-	case len(story.conns) > 1 && len(exceeded) == 0:
+	case len(story.conns) > 1 && len(c.Unmet) == 0:
 		c.Verdict = Recovered
 	default:
 		c.Verdict = Failed
 	}
 	c.Cause = explain(story, c.Verdict)
-	if story.alive && len(story.conns) > 1 {
-		c.Cause = append(c.Cause, exceeded...)
+	if story.alive && len(story.conns) > 1 && c.Verdict == Failed {
+		c.Cause = append(c.Cause, c.Unmet...)
 	}
-	c.Passed = slices.Contains(s.expect.Verdicts, c.Verdict) && len(exceeded) == 0 &&
-		strings.Contains(strings.ToLower(c.Cause.Text(English)), strings.ToLower(s.expect.Cause))
+	if !holds(c.Cause.Text(English), s.expect.Cause) {
+		c.Unmet = append(c.Unmet, Sentence{otherCause, Args{"text": s.expect.Cause}})
+	}
+	c.Passed = slices.Contains(s.expect.Verdicts, c.Verdict) && len(c.Unmet) == 0
 	return c
 }
 
+// holds says whether a text holds another, whatever the case.
+func holds(text, part string) bool {
+	return strings.Contains(strings.ToLower(text), strings.ToLower(part))
+}
+
 // exceeded returns a sentence for each limit of the expectation that was not kept.
-func (e Expectation) exceeded(c Cell) []Sentence {
-	var out []Sentence
+func (e Expectation) exceeded(c Cell) Cause {
+	var out Cause
 	if e.Lost != nil && c.Lost > *e.Lost {
 		out = append(out, Sentence{overLost, Args{"messages": messages(c.Lost), "limit": *e.Lost}})
 	}

@@ -45,6 +45,7 @@ const (
 	openLimit    = 15 * time.Second // for the first connections
 	readyLimit   = 15 * time.Second // for a node to be back, beyond its time down
 	answerLimit  = 15 * time.Second // for a node to answer a request
+	crashLimit   = 3 * time.Second  // for the end of a node to be known everywhere
 	restoreLimit = 15 * time.Second // for undoing what a play has changed
 	booksLimit   = 3 * time.Second  // for the last events to arrive
 )
@@ -235,13 +236,26 @@ func (p *player) run(ctx context.Context) (result *Result, err error) {
 	if err == nil {
 		err = p.balance(playing)
 	}
-	if errors.As(context.Cause(playing), &down) {
+	if p.ended(playing, err, &down) {
 		return p.judge(start, end, down), nil
 	}
 	if err != nil {
 		return nil, err
 	}
 	return p.judge(start, end, nil), nil
+}
+
+// ended says whether a node has ended during the play. Who asks a node that is about
+// to end may learn of it before the play does.
+func (p *player) ended(ctx context.Context, err error, down **crash) bool {
+	var remote *control.RemoteError
+	if err != nil && !errors.As(err, &remote) {
+		select {
+		case <-ctx.Done():
+		case <-time.After(crashLimit):
+		}
+	}
+	return errors.As(context.Cause(ctx), down)
 }
 
 // attach opens the control streams of all nodes.
@@ -257,7 +271,7 @@ func (p *player) attach(ctx context.Context) error {
 			mu.Lock()
 			defer mu.Unlock()
 			if err != nil {
-				errs = append(errs, fmt.Errorf("node %s: %w", n.Name, err))
+				errs = append(errs, err) // the engine names the node
 				return
 			}
 			p.nodes[n.Name] = control.NewConn(n.Name, stream, p.onEvent)

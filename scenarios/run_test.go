@@ -7,7 +7,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/wslab/wslab/internal/trace"
 	"github.com/wslab/wslab/topology"
@@ -122,13 +121,7 @@ expect:
 `)
 	ctx, cancel := context.WithCancelCause(t.Context())
 	stop := errors.New("interrupted")
-	go func() {
-		// Interrupted in the middle of the last step.
-		for !slices.Contains(f.called(), "resume server") {
-			time.Sleep(time.Millisecond)
-		}
-		cancel(stop)
-	}()
+	f.onResume = func() { cancel(stop) } // interrupted with the long step still to come
 	if _, err := Run(ctx, f, p, Options{}); !errors.Is(err, stop) {
 		t.Errorf("error %v", err)
 	}

@@ -24,6 +24,7 @@ const (
 
 	// How the client noticed.
 	sawIt           SentenceID = "saw-it"
+	sawAtOnce       SentenceID = "saw-at-once"
 	wroteReset      SentenceID = "wrote-reset"
 	wroteTold       SentenceID = "wrote-told"
 	probeTimedOut   SentenceID = "probe-timed-out"
@@ -55,6 +56,7 @@ const (
 	// Why a connection survived.
 	keptAlive    SentenceID = "kept-alive"
 	keptAliveTCP SentenceID = "kept-alive-tcp"
+	keptBusy     SentenceID = "kept-busy"
 	natRecovered SentenceID = "nat-recovered"
 	delayed      SentenceID = "delayed"
 	outlastedIt  SentenceID = "outlasted-pause"
@@ -64,6 +66,7 @@ const (
 	overLost       SentenceID = "over-lost"
 	overDuplicated SentenceID = "over-duplicated"
 	overOutage     SentenceID = "over-outage"
+	otherCause     SentenceID = "other-cause"
 )
 
 // catalogues are the texts by language. A text may name the arguments of its
@@ -93,6 +96,7 @@ var english = map[SentenceID]string{
 	nodeCrashed:         "The node {node} ended during the play, at {at} ({error})",
 
 	sawIt:           "; the client saw it {after} later",
+	sawAtOnce:       "; the client saw it at once",
 	wroteReset:      "; the client wrote at {write} and was answered with a RST {after} later",
 	wroteTold:       "; the client wrote at {write} and learned {after} later that the connection was gone",
 	probeTimedOut:   "; the client's {means} of {sent} got no answer within {timeout}",
@@ -121,6 +125,7 @@ var english = map[SentenceID]string{
 
 	keptAlive:    "{probes} kept the NAT mapping alive: the longest silence at {nat} was {silence}, its timeout is {timeout}",
 	keptAliveTCP: "TCP keepalive kept the NAT mapping alive: the longest silence at {nat} was {silence}, its timeout is {timeout}",
+	keptBusy:     "{probes} kept the connection busy: {node} closes it after {timeout} without a byte",
 	natRecovered: "{Nat} dropped the mapping at {at}, but the next packet made it anew and the connection went on",
 	delayed:      "The toxic {toxic} at {node} made answers take up to {rtt}; no timeout was shorter, and nothing was lost",
 	outlastedIt:  "{node} stood still from {at} for {silence}; the client waited, and everything arrived",
@@ -128,6 +133,7 @@ var english = map[SentenceID]string{
 
 	overLost:       "Lost: {messages}, the scenario allows {limit}",
 	overDuplicated: "Came twice: {messages}, the scenario allows {limit}",
+	otherCause:     "The scenario expects a cause with the words \"{text}\"",
 	overOutage:     "The outage was {d}, the scenario allows {limit}",
 }
 
@@ -152,6 +158,7 @@ var japanese = map[SentenceID]string{
 	nodeCrashed:         "ノード {node} が実行中の {at}の時点で終了した（{error}）",
 
 	sawIt:           "クライアントは {after}後に気づいた",
+	sawAtOnce:       "クライアントはただちに気づいた",
 	wroteReset:      "クライアントは {write}の時点で送信し、{after}後に RST を受け取った",
 	wroteTold:       "クライアントは {write}の時点で送信し、{after}後に接続がないことを知った",
 	probeTimedOut:   "クライアントが {sent}の時点で送った {means} に {timeout}以内の応答がなかった",
@@ -180,6 +187,7 @@ var japanese = map[SentenceID]string{
 
 	keptAlive:    "{probes} が NAT のマッピングを保った（{nat} での最長の沈黙は {silence}、タイムアウトは {timeout}）",
 	keptAliveTCP: "TCP キープアライブが NAT のマッピングを保った（{nat} での最長の沈黙は {silence}、タイムアウトは {timeout}）",
+	keptBusy:     "{probes} により接続に通信が絶えなかった（{node} は {timeout}のあいだ 1 バイトも流れなければ閉じる）",
 	natRecovered: "{Nat} は {at}の時点でマッピングを破棄したが、次のパケットで作り直され、接続は続いた",
 	delayed:      "{node} の toxic {toxic} により応答に最大 {rtt}かかったが、それより短いタイムアウトはなく、何も失われなかった",
 	outlastedIt:  "{node} は {at}の時点から {silence}のあいだ停止したが、クライアントは待ち、すべて届いた",
@@ -187,5 +195,6 @@ var japanese = map[SentenceID]string{
 
 	overLost:       "{messages}が失われた（シナリオの上限は {limit} 件）",
 	overDuplicated: "{messages}が重複した（シナリオの上限は {limit} 件）",
+	otherCause:     "シナリオは原因に \"{text}\" という語を期待している",
 	overOutage:     "途絶は {d}だった（シナリオの上限は {limit}）",
 }

@@ -226,10 +226,9 @@ func nodesOf(l *topology.Lab, fits func(*topology.Kind) bool) []string {
 	return names
 }
 
-func anyKind(*topology.Kind) bool    { return true }
-func carries(k *topology.Kind) bool  { return k.Carries }
-func forgets(k *topology.Kind) bool  { return k.OneWay }
-func isTarget(k *topology.Kind) bool { return k.Target }
+func anyKind(*topology.Kind) bool   { return true }
+func carries(k *topology.Kind) bool { return k.Carries }
+func forgets(k *topology.Kind) bool { return k.OneWay }
 
 func (s *Talk) check(c *stepCheck)  { c.positive("for", s.For) }
 func (s *Quiet) check(c *stepCheck) { c.positive("for", s.For) }

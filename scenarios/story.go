@@ -3,7 +3,6 @@ package scenarios
 import (
 	"cmp"
 	"encoding/json"
-	"maps"
 	"slices"
 	"time"
 
@@ -230,20 +229,6 @@ func (st *story) firstWrite(c *connection, after time.Time) (trace.Event, bool) 
 	return trace.Event{}, false
 }
 
-// conn returns the connection that the story ends with, or nil.
-func (st *story) last() *connection {
-	if len(st.conns) == 0 {
-		return nil
-	}
-	return st.conns[len(st.conns)-1]
-}
-
-// hasKeepalive says whether the strategy would notice that nothing comes back.
-func (st *story) hasKeepalive() bool {
-	k := st.habits.Keepalive
-	return k.Ping != nil || k.Heartbeat != nil || k.TCP != nil
-}
-
 // natHop returns the NAT on the connection's way and its timeout, if both are known.
 func (st *story) natHop(c *connection) (node string, timeout time.Duration, ok bool) {
 	for e := range st.t.All(trace.OfType(trace.MappingCreated), c.chain.Has) {
@@ -252,13 +237,4 @@ func (st *story) natHop(c *connection) (node string, timeout time.Duration, ok b
 		}
 	}
 	return "", 0, false
-}
-
-// sortedNodes lists the nodes that recorded anything.
-func (f facts) sortedNodes() []string {
-	nodes := make(map[string]bool)
-	for _, e := range f.t.Events {
-		nodes[e.Node] = true
-	}
-	return slices.Sorted(maps.Keys(nodes))
 }

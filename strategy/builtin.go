@@ -35,11 +35,11 @@ func Builtin() []Named {
 			},
 		}},
 		{"slow-ping", Strategy{
-			Summary: "A WebSocket ping every 40 s: too slow for a NAT that forgets after 30 s, but it does notice; no reconnect.",
+			Summary: "A WebSocket ping every 45 s: too slow for a NAT that forgets after 30 s, but it does notice; no reconnect.",
 			Keepalive: Keepalive{
 				// Over 30 s, under the 60 s of common proxies: right for the one,
 				// too slow for the other.
-				Ping: &Ping{Interval: 40 * time.Second, Timeout: 10 * time.Second},
+				Ping: &Ping{Interval: 45 * time.Second, Timeout: 10 * time.Second},
 			},
 		}},
 		{"twitchy", Strategy{

@@ -166,6 +166,12 @@ func (v *Value) decodeStruct(to reflect.Value) {
 		return
 	}
 	keys := keysOf(to)
+	v.decodeKeys(to, keys)
+	v.checkRequired(keys)
+}
+
+// decodeKeys reads the keys that the map has.
+func (v *Value) decodeKeys(to reflect.Value, keys []Key) {
 	for _, p := range v.pairs {
 		i := slices.IndexFunc(keys, func(k Key) bool { return k.Name == p.Key.text })
 		if i < 0 {
@@ -178,7 +184,6 @@ func (v *Value) decodeStruct(to reflect.Value) {
 		}
 		p.Value.decode(to.FieldByIndex(keys[i].index), keys[i])
 	}
-	v.checkRequired(keys)
 }
 
 func (v *Value) checkRequired(keys []Key) {

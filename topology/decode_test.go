@@ -165,7 +165,8 @@ func TestProblemsAreFoundByPath(t *testing.T) {
 		"nodes.alice.via[1]": "2:23",
 		"nodes.alice.via[7]": "2:12", // there is none: the key
 		"nodes.alice.url":    "2:3",
-		"nodes.bob.via[0]":   "4:5",
+		"nodes.bob.via[0]":   "4:10",
+		"nodes.bob.via[1]":   "4:5",
 		"nodes.carol":        "1:1",
 		"nodes":              "2:3", // the value is the map, which begins there
 		"":                   "1:1",

@@ -121,7 +121,8 @@ func (d *Document) Decode(v any) { d.root.Decode(v) }
 // value there, or at the nearest key above it that the file has. hint may be empty.
 func (d *Document) Problemf(path, hint, format string, args ...any) {
 	v := d.find(path)
-	if v.path != path {
+	// The one value of a list that is written without brackets is its [0].
+	if v.path != path && (v.kind != ScalarValue || path != v.path+"[0]") {
 		v = v.label()
 	}
 	v.Problemf(hint, format, args...)

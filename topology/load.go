@@ -353,14 +353,6 @@ func (l *loader) networkNames() []string {
 	return names
 }
 
-func (l *loader) nodeNames() []string {
-	var names []string
-	for _, n := range l.lab.Nodes {
-		names = append(names, n.Name)
-	}
-	return names
-}
-
 // toxicKeys are the keys of a toxic beside the attributes of its type.
 type toxicKeys struct {
 	At       string  `json:"at" doc:"The node that carries the streams: a proxy, a firewall or a NAT." required:"true"`

@@ -1,6 +1,9 @@
 package topology
 
-import "slices"
+import (
+	"reflect"
+	"slices"
+)
 
 // Without returns the value, a map, as if it did not have these keys: for a map
 // whose keys are read by two readers.
@@ -17,4 +20,14 @@ func (v *Value) keyNames() []string {
 		names[i] = p.Key.text
 	}
 	return names
+}
+
+// DecodePart is [Value.Decode] for a map that gives only what changes in the struct
+// that target points to: no key has to be there.
+func (v *Value) DecodePart(target any) {
+	if !v.want(MapValue, "a map") {
+		return
+	}
+	to := reflect.ValueOf(target).Elem()
+	v.decodeKeys(to, keysOf(to))
 }

@@ -5,9 +5,6 @@ import (
 	"io"
 
 	"github.com/spf13/cobra"
-
-	"github.com/wslab/wslab/internal/engine"
-	"github.com/wslab/wslab/internal/engine/docker"
 )
 
 // cli is what every verb has: where it reads and writes, and the settings.
@@ -54,7 +51,7 @@ reconnect strategy survived and why the others did not.
 	verbs := []*cobra.Command{
 		c.upCommand(), c.downCommand(), c.psCommand(), c.inspectCommand(), c.logsCommand(), c.execCommand(),
 		c.runCommand(), c.toxicCommand(), c.validateCommand(), c.graphCommand(), c.schemaCommand(),
-		c.doctorCommand(), c.versionCommand(), c.nodeCommand(), c.nodeExecCommand(),
+		c.doctorCommand(), c.versionCommand(), c.nodeCommand(), c.nodeExecCommand(), c.supervisorCommand(),
 	}
 	for _, v := range verbs {
 		refuseUnknown(v)
@@ -94,27 +91,4 @@ func refuseUnknown(cmd *cobra.Command) {
 // progress prints a line for a person on standard error.
 func (c *cli) progress(format string, args ...any) {
 	_, _ = fmt.Fprintf(c.err, format+"\n", args...)
-}
-
-// engine returns the engine that the settings name, after it has said that it can run labs here.
-func (c *cli) engine(cmd *cobra.Command) (engine.Engine, error) {
-	e, err := docker.New(docker.Options{Host: c.settings.dockerHost})
-	if err != nil {
-		return nil, err
-	}
-	if err := e.Probe(cmd.Context()); err != nil {
-		_ = e.Close()
-		return nil, err
-	}
-	return e, nil
-}
-
-// withEngine runs f with the engine and closes it afterwards.
-func (c *cli) withEngine(cmd *cobra.Command, f func(engine.Engine) error) error {
-	e, err := c.engine(cmd)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = e.Close() }()
-	return f(e)
 }

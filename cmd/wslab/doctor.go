@@ -13,22 +13,40 @@ func (c *cli) doctorCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "doctor",
 		Short: "Check what labs need on this machine, and say what to do about it",
-		Args:  cobra.NoArgs,
+		Long: `Check each engine: one line each. Ends with 3 when none can run labs here, or when
+the one that --engine names cannot.`,
+		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			e, err := c.engine(cmd)
-			var unfit *engine.UnfitError
-			if errors.As(err, &unfit) {
-				if _, werr := fmt.Fprintln(c.out, "docker: unfit"); werr != nil {
-					return werr
+			var fit int
+			var refused []error
+			for _, k := range engines() {
+				if c.settings.engine != engineAuto && c.settings.engine != k.name {
+					continue
 				}
-				return err
+				e, err := fitEngine(cmd.Context(), k, c.settings)
+				var unfit *engine.UnfitError
+				switch {
+				case errors.As(err, &unfit):
+					refused = append(refused, err)
+					err = c.printLine("%-8s unfit: %s", k.name, unfit.Problem)
+				case err == nil:
+					fit++
+					err = errors.Join(c.printLine("%-8s ready", k.name), e.Close())
+				}
+				if err != nil {
+					return err
+				}
 			}
-			if err != nil {
-				return err
+			if fit == 0 {
+				return errors.Join(refused...)
 			}
-			defer func() { _ = e.Close() }()
-			_, err = fmt.Fprintf(c.out, "%s: ready\n", e.Name())
-			return err
+			return nil
 		},
 	}
+}
+
+// printLine writes one line to standard output.
+func (c *cli) printLine(format string, args ...any) error {
+	_, err := fmt.Fprintf(c.out, format+"\n", args...)
+	return err
 }

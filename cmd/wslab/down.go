@@ -22,8 +22,8 @@ node image; also what a killed up left behind. Without LAB the only running one.
 				return usagef("down takes a LAB or --all, not both")
 			}
 			return c.withEngine(cmd, func(e engine.Engine) error {
-				names, err := downNames(cmd, e, args, all)
-				if errors.Is(err, lab.ErrNoneRunning) || err == nil && len(names) == 0 {
+				names, err := c.downNames(cmd, e, args, all)
+				if errors.Is(err, lab.ErrNoneRunning) {
 					c.progress("no lab is running: nothing to take down")
 					return nil
 				}
@@ -44,9 +44,14 @@ node image; also what a killed up left behind. Without LAB the only running one.
 	return cmd
 }
 
-func downNames(cmd *cobra.Command, e engine.Engine, args []string, all bool) ([]string, error) {
+// downNames are the labs to be taken down. It is empty when one that was hardly
+// there yet is gone already.
+func (c *cli) downNames(cmd *cobra.Command, e engine.Engine, args []string, all bool) ([]string, error) {
 	if all {
 		labs, err := e.Labs(cmd.Context())
+		if err == nil && len(labs) == 0 {
+			err = lab.ErrNoneRunning
+		}
 		var names []string
 		for _, l := range labs {
 			names = append(names, l.Name)
@@ -58,6 +63,14 @@ func downNames(cmd *cobra.Command, e engine.Engine, args []string, all bool) ([]
 		name = args[0]
 	}
 	status, err := lab.Find(cmd.Context(), e, name)
+	var missing *lab.NotFoundError
+	if errors.As(err, &missing) {
+		// What a killed up was about to make may not be listed yet; the engine
+		// looks more closely.
+		if downErr := e.Down(cmd.Context(), name, c.progress); !errors.Is(downErr, engine.ErrNoLab) {
+			return nil, downErr
+		}
+	}
 	if err != nil {
 		return nil, err
 	}

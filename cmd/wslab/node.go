@@ -3,6 +3,7 @@ package main
 import (
 	"github.com/spf13/cobra"
 
+	"github.com/wslab/wslab/internal/engine/netns"
 	"github.com/wslab/wslab/internal/node"
 	"github.com/wslab/wslab/internal/nsexec"
 )
@@ -28,5 +29,16 @@ func (c *cli) nodeExecCommand() *cobra.Command {
 		Hidden:             true,
 		DisableFlagParsing: true,
 		RunE:               func(_ *cobra.Command, args []string) error { return nsexec.Main(args) },
+	}
+}
+
+// supervisorCommand holds a lab of the netns engine.
+func (c *cli) supervisorCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:    netns.SupervisorVerb,
+		Short:  "Hold a lab in network namespaces (started by up)",
+		Hidden: true,
+		Args:   cobra.NoArgs,
+		RunE:   func(cmd *cobra.Command, _ []string) error { return netns.Supervise(cmd.Context()) },
 	}
 }

@@ -10,6 +10,8 @@ import (
 
 	"github.com/spf13/pflag"
 	"github.com/spf13/viper"
+
+	"github.com/wslab/wslab/internal/report"
 )
 
 // setting is one of the settings that come from a flag, the environment or a
@@ -20,12 +22,14 @@ type setting struct {
 	allowed []string
 }
 
-var settingsList = []setting{
-	{key: "engine", value: "auto", usage: "what labs run on: auto or docker", allowed: []string{"auto", "docker"}},
-	{key: "speed", value: "1", usage: "divide every duration of lab, scenario and strategy by this"},
-	{key: "format", value: "table", usage: "what is printed on standard output: table or json", allowed: []string{"table", "json"}},
-	{key: "docker-host", value: "", usage: "where the Docker engine answers, such as unix:///var/run/docker.sock (default: DOCKER_HOST)"},
-	{key: "lang", value: "", usage: "language of explanations: en or ja (default: the locale)", allowed: []string{"", "en", "ja"}},
+func settingsList() []setting {
+	return []setting{
+		{key: "engine", value: engineAuto, usage: "what labs run on: " + strings.Join(engineNames(), ", ") + "; auto takes the first that can", allowed: engineNames()},
+		{key: "speed", value: "1", usage: "divide every duration of lab, scenario and strategy by this"},
+		{key: "format", value: "table", usage: "what is printed on standard output: " + strings.Join(formatNames(), " or "), allowed: formatNames()},
+		{key: "docker-host", value: "", usage: "where the Docker engine answers, such as unix:///var/run/docker.sock (default: DOCKER_HOST)"},
+		{key: "lang", value: "", usage: "language of explanations: en or ja (default: the locale)", allowed: []string{"", "en", "ja"}},
+	}
 }
 
 // settings are the settings as they came out.
@@ -39,7 +43,7 @@ type settings struct {
 }
 
 func addSettingFlags(flags *pflag.FlagSet) {
-	for _, s := range settingsList {
+	for _, s := range settingsList() {
 		flags.String(s.key, s.value, s.usage)
 	}
 }
@@ -51,7 +55,7 @@ func readSettings(flags *pflag.FlagSet) (*settings, error) {
 	v.SetEnvPrefix("wslab")
 	v.SetEnvKeyReplacer(strings.NewReplacer("-", "_"))
 	v.AutomaticEnv()
-	for _, s := range settingsList {
+	for _, s := range settingsList() {
 		v.SetDefault(s.key, s.value)
 		if err := v.BindPFlag(s.key, flags.Lookup(s.key)); err != nil {
 			return nil, fmt.Errorf("setting %s: %w", s.key, err)
@@ -74,7 +78,7 @@ func readSettings(flags *pflag.FlagSet) (*settings, error) {
 		speed:      v.GetFloat64("speed"),
 		speedSet:   v.GetString("speed") != "1" || flags.Changed("speed"),
 	}
-	for _, s := range settingsList {
+	for _, s := range settingsList() {
 		if len(s.allowed) > 0 && !slices.Contains(s.allowed, v.GetString(s.key)) {
 			return nil, usagef("%s is %q; it can be: %s", s.key, v.GetString(s.key), strings.Join(nonEmpty(s.allowed), ", "))
 		}
@@ -104,7 +108,7 @@ func settingsFile() string {
 // checkKeys refuses keys of a settings file that are not settings: a mistyped one would do nothing.
 func checkKeys(v *viper.Viper) error {
 	var known []string
-	for _, s := range settingsList {
+	for _, s := range settingsList() {
 		known = append(known, s.key)
 	}
 	for _, key := range v.AllKeys() {
@@ -113,6 +117,15 @@ func checkKeys(v *viper.Viper) error {
 		}
 	}
 	return nil
+}
+
+// formatNames are those of the report formats; other output knows them as well.
+func formatNames() []string {
+	var names []string
+	for _, f := range report.Formats() {
+		names = append(names, f.Name)
+	}
+	return names
 }
 
 func nonEmpty(values []string) []string {

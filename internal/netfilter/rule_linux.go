@@ -91,6 +91,17 @@ func State(bits uint32) Part {
 	}
 }
 
+// NotTranslated matches packets of connections whose source is not rewritten. Of a new
+// connection that is not known before postrouting.
+func NotTranslated() Part {
+	const sourceNAT = 1 << 4 // IPS_SRC_NAT
+	return Part{
+		&expr.Ct{Register: 1, Key: expr.CtKeySTATUS},
+		&expr.Bitwise{SourceRegister: 1, DestRegister: 1, Len: 4, Mask: binaryutil.NativeEndian.PutUint32(sourceNAT), Xor: make([]byte, 4)},
+		&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: make([]byte, 4)},
+	}
+}
+
 // tcpFlags compares some flags of a segment.
 func tcpFlags(mask uint8, op expr.CmpOp, value uint8) Part {
 	return Part{

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"net"
+	"net/netip"
 	"os"
 	"strings"
 	"sync"
@@ -48,6 +49,10 @@ func echoKind() *node.Kind {
 				return err
 			}
 			env.Handle("greet", func(context.Context, json.RawMessage) (any, error) { return s.Greet, nil })
+			env.Handle("hosts", func(context.Context, json.RawMessage) (any, error) {
+				raw, err := os.ReadFile("/etc/hosts")
+				return string(raw), err
+			})
 			env.OnRestart(func() { env.Logf("going down") })
 			env.Ready()
 			env.Ready()
@@ -216,6 +221,32 @@ func TestConfigure(t *testing.T) {
 		if err := n.TryCall("configure", map[string]any{"settings": json.RawMessage(wrong)}, nil); err == nil {
 			t.Errorf("took the settings %s", wrong)
 		}
+	}
+}
+
+// TestPrivateEtc checks that the node's names are its own and the machine's file is untouched.
+func TestPrivateEtc(t *testing.T) {
+	before, err := os.ReadFile("/etc/hosts")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv(node.PrivateEtc, "1")
+	_, machine, spec := machines(t)
+	spec.Hosts = map[string]netip.Addr{"server": netip.MustParseAddr("203.0.113.2")}
+	n := machine.Start(t, echoKind(), &echoSettings{}, spec)
+	check := func() {
+		t.Helper()
+		var hosts string
+		n.Call(t, "hosts", nil, &hosts)
+		if !strings.Contains(hosts, "203.0.113.2\tserver\n") || !strings.Contains(hosts, "localhost") {
+			t.Errorf("hosts:\n%s", hosts)
+		}
+	}
+	check()
+	n.Call(t, "restart", map[string]any{"down": 0}, nil)
+	check()
+	if after, err := os.ReadFile("/etc/hosts"); err != nil || string(after) != string(before) {
+		t.Errorf("the machine's own file was changed, %v:\n%s", err, after)
 	}
 }
 

@@ -8,15 +8,18 @@ import (
 )
 
 // overview writes all plays as one table of scenario and client: verdicts in
-// words if the terminal is wide enough, else their marks.
+// words unless the terminal is too narrow for them, else their marks, else nothing.
 func (t *table) overview(r Run) {
 	clients := clientsOf(r)
 	words := t.grid(r, clients, func(v scenarios.Verdict) string { return string(v) })
-	if words.width() <= t.width {
+	if t.o.Width <= 0 || words.width() <= t.width {
 		words.print(t)
 		return
 	}
 	marks := t.grid(r, clients, func(v scenarios.Verdict) string { m, _ := mark(v); return m })
+	if marks.width() > t.width {
+		return // the plays above say it all
+	}
 	marks.print(t)
 	t.line("● survived  ↻ recovered  ✗ failed  ! not as expected")
 	t.line("")
@@ -56,8 +59,8 @@ func (t *table) grid(r Run, clients []string, text func(scenarios.Verdict) strin
 				row, styles = append(row, ""), append(styles, dim)
 				continue
 			}
-			shown, s := text(p.Cells[i].Verdict), style("")
-			_, s = mark(p.Cells[i].Verdict)
+			shown := text(p.Cells[i].Verdict)
+			_, s := mark(p.Cells[i].Verdict)
 			if !p.Cells[i].Passed {
 				shown += " !"
 			}

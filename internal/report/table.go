@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -110,18 +111,20 @@ func (t *table) client(c *scenarios.Cell, columns columns) {
 	}
 	row := columns.row(c.Client, verdictText(c.Verdict), lost(c), outage(c), "")
 	row = strings.Replace(row, verdictText(c.Verdict), t.paint(s, verdictText(c.Verdict)), 1)
-	text := c.Cause.Text(t.o.Language)
 	indent := 2 + columns.width()
-	lines := wrap(text, min(maxText, t.width-indent))
 	if t.width-indent < minText {
-		indent = 4
 		t.line(lead + row)
-		lines = wrap(text, max(minText, min(maxText, t.width-indent)))
+		indent = 4
 		row, lead = "", strings.Repeat(" ", indent)
 	}
+	room := max(minText, min(maxText, t.width-indent))
+	var lines []string
 	if !c.Passed {
-		lines = append([]string{t.paint(red, "expected "+expectation(c))}, lines...)
+		for _, l := range wrap(t.expectation(c), room) {
+			lines = append(lines, t.paint(red, l))
+		}
 	}
+	lines = append(lines, wrap(c.Cause.Text(t.o.Language), room)...)
 	for i, l := range lines {
 		if i == 0 {
 			t.line(lead + row + l)
@@ -135,12 +138,10 @@ func (t *table) client(c *scenarios.Cell, columns columns) {
 }
 
 // expectation says what was expected instead.
-func expectation(c *scenarios.Cell) string {
-	text := c.Expected.String()
-	for _, v := range c.Expected {
-		if v == c.Verdict {
-			return text + " for another reason, or within limits"
-		}
+func (t *table) expectation(c *scenarios.Cell) string {
+	text := "expected " + c.Expected.String()
+	if slices.Contains(c.Expected, c.Verdict) {
+		text += ", but: " + c.Unmet.Text(t.o.Language)
 	}
 	return text
 }

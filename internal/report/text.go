@@ -2,6 +2,7 @@ package report
 
 import (
 	"strings"
+	"unicode"
 
 	"golang.org/x/text/width"
 )
@@ -58,19 +59,24 @@ func wrap(s string, n int) []string {
 // noBreakBefore are marks that do not begin a line.
 const noBreakBefore = "、。）」』・：，．)"
 
-// pieces cuts a text where a line may end. Spaces stay with what is before them.
+// noBreakAfter are marks that do not end a line.
+const noBreakAfter = "（「『("
+
+// pieces cuts a text where a line may end. Spaces stay with what is before them. A
+// number stays with its unit.
 func pieces(s string) []string {
 	var out []string
 	var b strings.Builder
-	var last rune
+	var last, before rune // before is what precedes last
 	for _, r := range s {
+		space := last == ' ' && !unicode.IsDigit(before)
 		wide := runeWidth(r) == 2 || runeWidth(last) == 2
-		if b.Len() > 0 && r != ' ' && (last == ' ' || wide) && !strings.ContainsRune(noBreakBefore, r) && last != '（' && last != '「' {
+		if b.Len() > 0 && r != ' ' && (space || wide) && !strings.ContainsRune(noBreakBefore, r) && !strings.ContainsRune(noBreakAfter, last) {
 			out = append(out, b.String())
 			b.Reset()
 		}
 		b.WriteRune(r)
-		last = r
+		before, last = last, r
 	}
 	if b.Len() > 0 {
 		out = append(out, b.String())

@@ -102,10 +102,17 @@ func (e *Engine) removeImages(ctx context.Context) error {
 	}
 	for _, img := range images {
 		_, err := e.client.ImageRemove(ctx, img.ID, image.RemoveOptions{PruneChildren: true})
-		// A conflict means that a container uses it: its lab will remove it.
-		if err != nil && !cerrdefs.IsConflict(err) && !cerrdefs.IsNotFound(err) {
+		// A conflict means that a container uses it: its lab will remove it. Two
+		// that remove the same image at once get all sorts of errors.
+		if err != nil && !cerrdefs.IsConflict(err) && !e.imageGone(ctx, img.ID) {
 			return fmt.Errorf("remove the node image %s: %w", img.ID, err)
 		}
 	}
 	return nil
+}
+
+// imageGone says whether the engine has no such image.
+func (e *Engine) imageGone(ctx context.Context, ref string) bool {
+	_, err := e.client.ImageInspect(ctx, ref)
+	return cerrdefs.IsNotFound(err)
 }

@@ -7,7 +7,6 @@ import (
 	"sync"
 	"time"
 
-	cerrdefs "github.com/containerd/errdefs"
 	"github.com/docker/docker/api/types/container"
 	"github.com/docker/docker/api/types/network"
 	"golang.org/x/sync/errgroup"
@@ -283,7 +282,7 @@ func (u *up) makeNode(ctx context.Context, index int, networks map[string]string
 			}
 			return err
 		})
-		if !cerrdefs.IsNotFound(err) || id != "" || try == tries {
+		if err == nil || id != "" || try == tries || ctx.Err() != nil || !u.imageGone(ctx, u.image.ref) {
 			return id, err
 		}
 		if err := u.ensureImage(ctx, u.image); err != nil {

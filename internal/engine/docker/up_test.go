@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -541,5 +542,32 @@ func TestDownOfAMess(t *testing.T) {
 	}
 	if _, err := ask[string](t, mustOpen(t, e, other.Lab), "alice", "dial", serverAddress(other)); err != nil {
 		t.Errorf("the other lab: %v", err)
+	}
+}
+
+// Labs of one binary that come and go at once share its image without getting in
+// each other's way.
+func TestLabsShareTheImage(t *testing.T) {
+	e := newEngine(t, staticNode)
+	var plans []*topology.Plan
+	for range 3 {
+		plans = append(plans, newPlan(t, e))
+	}
+	var running sync.WaitGroup
+	for _, p := range plans {
+		running.Go(func() {
+			for range 4 {
+				if _, err := e.Up(t.Context(), p, nil); err != nil {
+					t.Errorf("up: %v", err)
+				}
+				if err := e.Down(t.Context(), p.Lab, nil); err != nil {
+					t.Errorf("down: %v", err)
+				}
+			}
+		})
+	}
+	running.Wait()
+	for _, p := range plans {
+		nothingLeft(t, e, p.Lab)
 	}
 }

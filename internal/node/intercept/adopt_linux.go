@@ -2,6 +2,7 @@ package intercept
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net"
@@ -37,7 +38,7 @@ const (
 	answerTime = 100 * time.Millisecond
 	// probeRounds: an end answers at most one segment without data outside of its
 	// window each net.ipv4.tcp_invalid_ratelimit, 500 ms unless configured.
-	probeRounds  = 4
+	probeRounds  = 3
 	rateLimit    = 550 * time.Millisecond
 	handshake    = 50 * time.Millisecond // for half-open connections to become open
 	adoptPasses  = 3
@@ -57,6 +58,9 @@ type end struct {
 	// expects is the sequence number of the next byte that the end has not received.
 	expects uint32
 	known   bool
+	// gone says that the end knows no such connection: the kernel's entry is of one
+	// that has ended unseen.
+	gone bool
 	// confirmed says that a later probe was answered with the same.
 	confirmed bool
 	window    uint16
@@ -67,7 +71,11 @@ type end struct {
 
 // heard takes in a segment of the end.
 func (e *end) heard(p netfilter.Packet) {
-	if p.Flags&netfilter.ACK == 0 || p.Flags&(netfilter.SYN|netfilter.RST) != 0 {
+	if p.Flags&netfilter.RST != 0 {
+		e.gone = true
+		return
+	}
+	if p.Flags&netfilter.ACK == 0 || p.Flags&netfilter.SYN != 0 {
 		return
 	}
 	if e.known && int32(p.Ack-e.expects) < 0 {
@@ -83,24 +91,23 @@ func (e *end) heard(p netfilter.Packet) {
 // adopt adopts what the kernel forwards. Connections that cannot be adopted stay
 // with the kernel and are told about in a log event. The caller holds switching.
 func (i *Interceptor) adopt(ctx context.Context) error {
-	var failed []*adoption
-	adopted := 0
+	tried := make(map[netfilter.Tuple]error)
 	for range adoptPasses {
 		found, halfOpen, err := i.forwarded()
 		if err != nil {
 			return err
 		}
-		if failed = nil; len(found) > 0 {
+		found = slices.DeleteFunc(found, func(a *adoption) bool {
+			_, again := tried[a.entry.Orig]
+			return again
+		})
+		if len(found) > 0 {
 			i.adoptThese(ctx, found)
 			for _, a := range found {
-				if a.err != nil {
-					failed = append(failed, a)
-				} else {
-					adopted++
-				}
+				tried[a.entry.Orig] = a.err
 			}
 		}
-		if !halfOpen && len(failed) == 0 {
+		if !halfOpen {
 			break
 		}
 		select {
@@ -109,17 +116,30 @@ func (i *Interceptor) adopt(ctx context.Context) error {
 			return context.Cause(ctx)
 		}
 	}
-	if adopted > 0 {
-		i.env.Record(trace.Event{Type: trace.Log, Count: int64(adopted), Detail: fmt.Sprintf("took over %d open connections", adopted)})
-	}
-	if len(failed) > 0 {
-		i.env.Record(trace.Event{
-			Type: trace.Log, Count: int64(len(failed)),
-			Detail: fmt.Sprintf("%d open connections could not be taken over and stay as they are", len(failed)),
-			Err:    failed[0].err.Error(),
-		})
-	}
+	i.tell(tried)
 	return nil
+}
+
+// tell records how many connections were adopted, and how many could not be.
+func (i *Interceptor) tell(tried map[netfilter.Tuple]error) {
+	adopted, failed := 0, trace.Event{Type: trace.Log}
+	for _, err := range tried {
+		if err == nil {
+			adopted++
+			continue
+		}
+		if !errors.Is(err, errGone) { // there is nothing left to reach
+			failed.Count++
+			failed.Err = err.Error()
+		}
+	}
+	if adopted > 0 {
+		i.env.Record(trace.Event{Type: trace.Log, Count: int64(adopted), Detail: "open connections taken over from the kernel"})
+	}
+	if failed.Count > 0 {
+		failed.Detail = "open connections could not be taken over: they stay with the kernel, beyond the reach of toxics"
+		i.env.Record(failed)
+	}
 }
 
 // forwarded lists the open connections on the kernel's path, and says whether others
@@ -172,117 +192,146 @@ func localAddrs() (map[netip.Addr]bool, error) {
 	return local, nil
 }
 
-// adoptThese adopts connections side by side.
+// adoptThese adopts connections side by side, and notes in each what stood in its way.
 func (i *Interceptor) adoptThese(ctx context.Context, all []*adoption) {
-	var frozen []netfilter.Tuple
 	for _, a := range all {
-		frozen = append(frozen, a.entry.Orig, a.entry.Reply)
+		a.err = errSilent
 	}
-	err := i.probe(ctx, all, frozen)
-	for _, a := range all {
-		if a.err = err; err == nil {
-			a.err = i.rebuild(a)
+	if err := i.probe(ctx, all); err != nil {
+		for _, a := range all {
+			if a.pair == nil {
+				a.err = err
+			}
 		}
-	}
-	if err := i.rules.thaw(frozen...); err != nil {
-		i.env.Logf("%v", err)
 	}
 	for _, a := range all {
 		if a.err != nil {
-			continue
+			a.err = fmt.Errorf("%s: %w", a.entry.Orig, a.err)
 		}
-		joined := make(chan struct{})
-		i.carried.Go(func() { i.carry(a.pair, false, func() { close(joined) }) })
-		<-joined
 	}
 }
 
-// probe freezes the connections and learns where their ends are.
-func (i *Interceptor) probe(ctx context.Context, all []*adoption, frozen []netfilter.Tuple) error {
+var (
+	errSilent = errors.New("an end did not answer")
+	errGone   = errors.New("an end does not know the connection any more")
+)
+
+// ends is what is known about the ends of connections, by the tuple of what they send.
+type ends struct {
+	mu    sync.Mutex
+	of    map[netfilter.Tuple]*end
+	heard chan struct{} // has an element when something new was heard
+}
+
+func (e *ends) packet(_ string, p netfilter.Packet) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if end, ok := e.of[p.Tuple]; ok {
+		end.heard(p)
+		select {
+		case e.heard <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// doubt takes back what was confirmed: it may have been overtaken.
+func (e *ends) doubt() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for _, end := range e.of {
+		end.confirmed = false
+	}
+}
+
+// all says whether something is so for every end.
+func (e *ends) all(is func(*end) bool) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for _, end := range e.of {
+		if !is(end) {
+			return false
+		}
+	}
+	return true
+}
+
+func known(e *end) bool     { return e.known || e.gone }
+func confirmed(e *end) bool { return e.confirmed || e.gone }
+
+// probe freezes the connections, learns where their ends are, and finishes each as
+// soon as that is known.
+func (i *Interceptor) probe(ctx context.Context, all []*adoption) (err error) {
 	log, err := netfilter.OpenLog(netfilter.FrozenGroup)
 	if err != nil {
 		return err
 	}
-	var (
-		mu     sync.Mutex
-		ends   = make(map[netfilter.Tuple]*end)
-		heard  = make(chan struct{}, 1)
-		reader sync.WaitGroup
-	)
+	e := &ends{of: make(map[netfilter.Tuple]*end), heard: make(chan struct{}, 1)}
+	for _, a := range all {
+		e.of[a.entry.Orig], e.of[a.entry.Reply] = &a.client, &a.server
+	}
+	var reader sync.WaitGroup
 	defer reader.Wait()
 	defer func() { _ = log.Close() }()
-	for _, a := range all {
-		ends[a.entry.Orig], ends[a.entry.Reply] = &a.client, &a.server
-	}
-	reader.Go(func() {
-		_ = log.Run(func(_ string, p netfilter.Packet) { // ends with Close
-			mu.Lock()
-			defer mu.Unlock()
-			if e, ok := ends[p.Tuple]; ok {
-				e.heard(p)
-				select {
-				case heard <- struct{}{}:
-				default:
-				}
-			}
-		})
-	})
+	reader.Go(func() { _ = log.Run(e.packet) }) // until it is closed
 	sender, err := newProber()
 	if err != nil {
 		return err
 	}
 	defer sender.close()
-	if err := i.rules.freeze(frozen...); err != nil {
+	if err := i.rules.freeze(tuples(all)...); err != nil {
 		return err
 	}
+	left := all
+	defer func() { err = errors.Join(err, i.rules.thaw(tuples(left)...)) }()
 	time.Sleep(settle)
-	mu.Lock()
-	for _, e := range ends {
-		e.confirmed = false // what was said before may have been overtaken
-	}
-	mu.Unlock()
+	e.doubt()
 	for range probeRounds {
-		mu.Lock()
-		missing, blind := 0, false
-		for tuple, e := range ends {
-			if e.confirmed {
-				continue
-			}
-			missing++
-			blind = blind || !e.known
-			if err = sender.send(tuple.Reverse(), *e); err != nil {
-				break
-			}
-		}
-		mu.Unlock()
-		if err != nil || missing == 0 {
+		if err := e.probe(sender); err != nil {
 			return err
 		}
-		i.await(ctx, heard, func() bool {
-			mu.Lock()
-			defer mu.Unlock()
-			for _, e := range ends {
-				if blind && !e.known || !blind && !e.confirmed {
-					return false
-				}
-			}
-			return true
-		}, blind)
+		if e.all(known) {
+			e.await(ctx, confirmed, answerTime)
+		} else {
+			e.await(ctx, known, rateLimit)
+		}
+		if left, err = i.finish(e, left); err != nil || len(left) == 0 {
+			return err
+		}
 	}
 	return nil
 }
 
-// await waits until enough was heard, at most as long as an answer may take.
-func (i *Interceptor) await(ctx context.Context, heard <-chan struct{}, enough func() bool, blind bool) {
-	patience := answerTime
-	if blind {
-		patience = rateLimit
+func tuples(all []*adoption) []netfilter.Tuple {
+	var list []netfilter.Tuple
+	for _, a := range all {
+		list = append(list, a.entry.Orig, a.entry.Reply)
 	}
+	return list
+}
+
+// probe sends a probe to each end that is still in question.
+func (e *ends) probe(sender *prober) error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for tuple, end := range e.of {
+		if confirmed(end) {
+			continue
+		}
+		if err := sender.send(tuple.Reverse(), *end); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// await waits until something is so for every end, no longer than patience.
+func (e *ends) await(ctx context.Context, is func(*end) bool, patience time.Duration) {
 	timer := time.NewTimer(patience)
 	defer timer.Stop()
-	for !enough() {
+	for !e.all(is) {
 		select {
-		case <-heard:
+		case <-e.heard:
 		case <-timer.C:
 			return
 		case <-ctx.Done():
@@ -291,12 +340,43 @@ func (i *Interceptor) await(ctx context.Context, heard <-chan struct{}, enough f
 	}
 }
 
+// finish rebuilds the connections of which both ends are known by now, lifts the
+// freeze from them, and returns the others.
+func (i *Interceptor) finish(e *ends, all []*adoption) (left []*adoption, err error) {
+	var ready []*adoption
+	e.mu.Lock()
+	for _, a := range all {
+		if confirmed(&a.client) && confirmed(&a.server) {
+			ready = append(ready, a)
+			delete(e.of, a.entry.Orig)
+			delete(e.of, a.entry.Reply)
+		} else {
+			left = append(left, a)
+		}
+	}
+	e.mu.Unlock()
+	for _, a := range ready {
+		if a.err = errGone; !a.client.gone && !a.server.gone {
+			a.err = i.rebuild(a)
+		}
+	}
+	if len(ready) > 0 {
+		err = i.rules.thaw(tuples(ready)...)
+	}
+	for _, a := range ready {
+		if a.err != nil {
+			continue
+		}
+		joined := make(chan struct{})
+		i.carried.Go(func() { i.carry(a.pair, false, func() { close(joined) }) })
+		<-joined
+	}
+	return left, err
+}
+
 // rebuild makes the two sockets of a connection whose ends are known and gives them
 // its place in the connection table.
 func (i *Interceptor) rebuild(a *adoption) error {
-	if !a.client.confirmed || !a.server.confirmed {
-		return fmt.Errorf("%s: an end did not answer", a.entry.Orig)
-	}
 	e := a.entry
 	scaled := e.Flags[0]&e.Flags[1]&netfilter.FlagWindowScale != 0
 	sack := e.Flags[0]&e.Flags[1]&netfilter.FlagSACK != 0
@@ -316,12 +396,12 @@ func (i *Interceptor) rebuild(a *adoption) error {
 	}
 	client, err := toClient.open()
 	if err != nil {
-		return fmt.Errorf("%s: %w", e.Orig, err)
+		return err
 	}
 	server, err := toServer.open()
 	if err != nil {
 		_ = client.Close() // in repair mode: silently
-		return fmt.Errorf("%s: %w", e.Orig, err)
+		return err
 	}
 	a.pair = &Pair{
 		Flow:   e.Orig.Flow(),
@@ -336,7 +416,7 @@ func (i *Interceptor) rebuild(a *adoption) error {
 	}
 	if err != nil {
 		_, _ = client.Close(), server.Close()
-		return fmt.Errorf("%s: %w", e.Orig, err)
+		return err
 	}
 	return nil
 }

@@ -300,7 +300,7 @@ var errStopped = errors.New("stopped by a rule of the firewall")
 func (i *Interceptor) act(p *Pair, d Decision) error {
 	e := trace.Event{Type: trace.Inspected, Flow: &p.Flow, Next: &p.Next, Detail: d.Rule}
 	if d.Verdict == Drop {
-		if err := i.rules.blackHole(d.Rule, p.Inner(), p.Outer()); err != nil {
+		if err := i.rules.blackHole(p.Inner(), p.Outer()); err != nil {
 			return err
 		}
 	}

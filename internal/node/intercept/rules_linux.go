@@ -26,6 +26,8 @@ const (
 	// probeMark marks segments that are sent to learn where an end is.
 	probeMark = 2
 
+	// inspectionDrop is how packet.blocked names the packets of a black hole.
+	inspectionDrop = "inspection: dropped"
 	// holeTimeout is how long a connection stays a black hole, in wall time: longer
 	// than anything waits, and then its addresses and ports may serve again.
 	holeTimeout = 20 * time.Minute
@@ -80,7 +82,7 @@ func install(o Options, listener netip.AddrPort) (*rules, error) {
 
 	in := conn.AddChain(netfilter.BaseChain(t, "in", nftables.ChainTypeFilter, nftables.ChainHookPrerouting, rawPriority))
 	add(in, tcp, netfilter.InSet(r.frozen), netfilter.LogTo(netfilter.FrozenGroup, ""), netfilter.Drop())
-	add(in, tcp, netfilter.InSet(r.holed), netfilter.LogTo(netfilter.BlockedGroup, "inspection drop"), netfilter.Drop())
+	add(in, tcp, netfilter.InSet(r.holed), netfilter.LogTo(netfilter.BlockedGroup, inspectionDrop), netfilter.Drop())
 
 	out := conn.AddChain(netfilter.BaseChain(t, "out", nftables.ChainTypeFilter, nftables.ChainHookOutput, rawPriority))
 	add(out, netfilter.Mark(probeMark), netfilter.Untracked(), netfilter.Accept())
@@ -181,6 +183,9 @@ func (r *rules) freeze(tuples ...netfilter.Tuple) error {
 func (r *rules) thaw(tuples ...netfilter.Tuple) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if len(tuples) == 0 {
+		return nil
+	}
 	if err := r.conn.SetDeleteElements(r.frozen, elements(tuples)); err != nil {
 		return fmt.Errorf("nftables: thaw: %w", err)
 	}
@@ -191,7 +196,7 @@ func (r *rules) thaw(tuples ...netfilter.Tuple) error {
 }
 
 // blackHole drops all packets of these flows, in both directions, for good.
-func (r *rules) blackHole(_ string, flows ...netfilter.Tuple) error {
+func (r *rules) blackHole(flows ...netfilter.Tuple) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	var tuples []netfilter.Tuple

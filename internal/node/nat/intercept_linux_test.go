@@ -1,7 +1,6 @@
 package nat
 
 import (
-	"encoding/json"
 	"errors"
 	"io"
 	"net"
@@ -16,30 +15,7 @@ import (
 	"github.com/wslab/wslab/internal/node/nodetest"
 	"github.com/wslab/wslab/internal/node/relay"
 	"github.com/wslab/wslab/internal/trace"
-	"github.com/wslab/wslab/topology"
 )
-
-// latency is a toxic in the downstream direction.
-func latency(d time.Duration) topology.ToxicSpec {
-	return topology.ToxicSpec{
-		Name: "slow", Type: "latency", Stream: "downstream", Toxicity: 1,
-		Attributes: json.RawMessage(`{"latency":` + jsonNumber(d) + `}`),
-	}
-}
-
-func jsonNumber(d time.Duration) string {
-	raw, _ := json.Marshal(d)
-	return string(raw)
-}
-
-// roundTrip measures a message and its answer.
-func roundTrip(t *testing.T, client, server net.Conn) time.Duration {
-	t.Helper()
-	start := time.Now()
-	pass(t, client, server, "ping")
-	pass(t, server, client, "pong")
-	return time.Since(start)
-}
 
 func (l *lab) intercept(on bool) {
 	l.t.Helper()
@@ -53,8 +29,8 @@ func TestInterceptedFlows(t *testing.T) {
 	l := newLab(t, Drop)
 	l.intercept(true)
 	client, server := l.connect()
-	pass(t, client, server, "hello")
-	pass(t, server, client, "welcome")
+	nodetest.Pass(t, client, server, "hello")
+	nodetest.Pass(t, server, client, "welcome")
 	if got := server.RemoteAddr().(*net.TCPAddr).IP.String(); got != natAddr {
 		t.Errorf("the server sees %s", got)
 	}
@@ -65,9 +41,9 @@ func TestInterceptedFlows(t *testing.T) {
 	}
 
 	l.intercept(false)
-	pass(t, client, server, "still there") // until it ends
+	nodetest.Pass(t, client, server, "still there") // until it ends
 	client2, server2 := l.connect()
-	pass(t, client2, server2, "hello")
+	nodetest.Pass(t, client2, server2, "hello")
 	l.node.Await(t, is(trace.MappingCreated, relay.Opened(client2)))
 
 	_ = client.CloseWrite()
@@ -75,7 +51,7 @@ func TestInterceptedFlows(t *testing.T) {
 	if _, err := server.Read(make([]byte, 1)); err != io.EOF {
 		t.Errorf("the server reads %v after the client's FIN", err)
 	}
-	pass(t, server, client, "half open")
+	nodetest.Pass(t, server, client, "half open")
 	_ = server.Close()
 	_ = client.SetReadDeadline(time.Now().Add(nodetest.Patience))
 	if _, err := client.Read(make([]byte, 1)); err != io.EOF {
@@ -90,7 +66,7 @@ func TestInterceptedRefused(t *testing.T) {
 	l.intercept(true)
 	client, err := l.client.Dial(t, "203.0.113.2:81") // nobody listens
 	if err == nil {
-		reset(t, client)
+		nodetest.Reset(t, client)
 	} else if !errors.Is(err, syscall.ECONNRESET) {
 		t.Error(err)
 	}
@@ -107,20 +83,20 @@ func TestInterceptedExpiry(t *testing.T) {
 		{Drop, func(t *testing.T, l *lab, client, server *net.TCPConn) {
 			_, _ = client.Write([]byte("anyone?"))
 			l.node.Await(t, is(trace.Blocked, relay.Opened(client)))
-			nothing(t, client)
+			nodetest.Nothing(t, client)
 			_, _ = server.Write([]byte("push"))
-			nothing(t, server)
+			nodetest.Nothing(t, server)
 		}},
 		{Reset, func(t *testing.T, l *lab, client, server *net.TCPConn) {
-			nothing(t, client)
+			nodetest.Nothing(t, client)
 			_, _ = client.Write([]byte("anyone?"))
-			reset(t, client)
+			nodetest.Reset(t, client)
 			_, _ = server.Write([]byte("push"))
-			nothing(t, server)
+			nodetest.Nothing(t, server)
 		}},
 		{Recover, func(t *testing.T, l *lab, client, server *net.TCPConn) {
-			pass(t, client, server, "still there?")
-			pass(t, server, client, "yes")
+			nodetest.Pass(t, client, server, "still there?")
+			nodetest.Pass(t, server, client, "yes")
 		}},
 	} {
 		for _, adopted := range []bool{false, true} {
@@ -135,11 +111,11 @@ func TestInterceptedExpiry(t *testing.T) {
 					l.intercept(true)
 				}
 				client, server := l.connect()
-				pass(t, client, server, "hello")
+				nodetest.Pass(t, client, server, "hello")
 				if adopted {
 					l.intercept(true)
 				}
-				pass(t, server, client, "welcome")
+				nodetest.Pass(t, server, client, "welcome")
 				last := time.Now()
 				relayed := l.node.Await(t, is(trace.Relayed, relay.Opened(client)))
 				inside := *relayed.Next
@@ -174,8 +150,8 @@ func TestInterceptedTCPKeepalive(t *testing.T) {
 		t.Fatal(err)
 	}
 	time.Sleep(2*idle + time.Second) // silence is what is tested
-	pass(t, server, client, "push")
-	pass(t, client, server, "pull")
+	nodetest.Pass(t, server, client, "push")
+	nodetest.Pass(t, client, server, "pull")
 }
 
 // TestAdoptIdle adds a toxic while a connection is open and idle.
@@ -183,11 +159,11 @@ func TestAdoptIdle(t *testing.T) {
 	t.Parallel()
 	l := newLab(t, Drop)
 	client, server := l.connect()
-	before := roundTrip(t, client, server)
+	before := nodetest.RoundTrip(t, client, server)
 	start := time.Now()
-	l.node.Call(t, "toxic.add", latency(300*time.Millisecond), nil)
+	l.node.Call(t, "toxic.add", nodetest.Latency(300*time.Millisecond), nil)
 	took := time.Since(start)
-	with := roundTrip(t, client, server)
+	with := nodetest.RoundTrip(t, client, server)
 	if with < 300*time.Millisecond || with > 2*time.Second {
 		t.Errorf("round trip of %v with a latency of 300ms", with)
 	}
@@ -195,7 +171,7 @@ func TestAdoptIdle(t *testing.T) {
 		t.Errorf("relayed to %v, the server sees %v", e.Next, relay.Accepted(server))
 	}
 	l.node.Call(t, "toxic.remove", map[string]string{"name": "slow"}, nil)
-	after := roundTrip(t, client, server)
+	after := nodetest.RoundTrip(t, client, server)
 	if after > 200*time.Millisecond {
 		t.Errorf("round trip of %v after the toxic was removed", after)
 	}
@@ -216,68 +192,6 @@ func TestAdoptIdle(t *testing.T) {
 	}
 }
 
-// stream checks that what a writer writes is what a reader reads, byte for byte.
-type stream struct {
-	from, to net.Conn
-}
-
-// run streams until stop is closed and returns how many bytes went through.
-func (s stream) run(stop <-chan struct{}, pace time.Duration) (int64, error) {
-	var (
-		both            sync.WaitGroup
-		written, read   int64
-		writing, broken error
-	)
-	both.Go(func() {
-		chunk := make([]byte, 8192)
-		for {
-			select {
-			case <-stop:
-				writing = s.from.(*net.TCPConn).CloseWrite()
-				return
-			default:
-			}
-			for i := range chunk {
-				chunk[i] = pattern(written + int64(i))
-			}
-			if _, writing = s.from.Write(chunk); writing != nil {
-				return
-			}
-			written += int64(len(chunk))
-			time.Sleep(pace)
-		}
-	})
-	both.Go(func() {
-		chunk := make([]byte, 64<<10)
-		for {
-			_ = s.to.SetReadDeadline(time.Now().Add(nodetest.Patience))
-			n, err := s.to.Read(chunk)
-			for i := range n {
-				if chunk[i] != pattern(read+int64(i)) {
-					broken = errors.New("another byte than was written")
-					return
-				}
-			}
-			read += int64(n)
-			if err == io.EOF {
-				return
-			}
-			if err != nil {
-				broken = err
-				return
-			}
-		}
-	})
-	both.Wait()
-	err := errors.Join(writing, broken)
-	if err == nil && written != read {
-		err = errors.New("bytes are missing")
-	}
-	return read, err
-}
-
-func pattern(i int64) byte { return byte(i ^ i>>8 ^ i>>16*7) }
-
 // TestAdoptBusy adds and removes a toxic while bytes flow in both directions.
 func TestAdoptBusy(t *testing.T) {
 	t.Parallel()
@@ -287,17 +201,17 @@ func TestAdoptBusy(t *testing.T) {
 			client, server := l.connect()
 			stop := make(chan struct{})
 			var flowing sync.WaitGroup
-			for _, s := range []stream{{client, server}, {server, client}} {
+			for _, s := range []nodetest.Stream{{From: client, To: server}, {From: server, To: client}} {
 				flowing.Go(func() {
-					n, err := s.run(stop, pace)
+					n, err := s.Run(stop, pace)
 					if err != nil {
-						t.Errorf("%s > %s after %d bytes: %v", s.from.LocalAddr(), s.to.LocalAddr(), n, err)
+						t.Errorf("%s > %s after %d bytes: %v", s.From.LocalAddr(), s.To.LocalAddr(), n, err)
 					}
-					t.Logf("%s > %s: %d bytes", s.from.LocalAddr(), s.to.LocalAddr(), n)
+					t.Logf("%s > %s: %d bytes", s.From.LocalAddr(), s.To.LocalAddr(), n)
 				})
 			}
 			time.Sleep(200 * time.Millisecond) // bytes flow
-			l.node.Call(t, "toxic.add", latency(50*time.Millisecond), nil)
+			l.node.Call(t, "toxic.add", nodetest.Latency(50*time.Millisecond), nil)
 			time.Sleep(800 * time.Millisecond)
 			l.node.Call(t, "toxic.remove", map[string]string{"name": "slow"}, nil)
 			time.Sleep(500 * time.Millisecond)
@@ -324,10 +238,10 @@ func TestAdoptMany(t *testing.T) {
 		clients, servers = append(clients, c), append(servers, s)
 	}
 	start := time.Now()
-	l.node.Call(t, "toxic.add", latency(200*time.Millisecond), nil)
+	l.node.Call(t, "toxic.add", nodetest.Latency(200*time.Millisecond), nil)
 	t.Logf("adopted in %v", time.Since(start))
 	for i := range many {
-		pass(t, clients[i], servers[i], "ping")
+		nodetest.Pass(t, clients[i], servers[i], "ping")
 	}
 	start = time.Now()
 	for i := range many {
@@ -351,7 +265,7 @@ func TestReset(t *testing.T) {
 	t.Parallel()
 	l := newLab(t, Drop)
 	client, server := l.connect()
-	pass(t, client, server, "hello")
+	nodetest.Pass(t, client, server, "hello")
 	var result struct {
 		Connections int `json:"connections"`
 	}
@@ -359,26 +273,27 @@ func TestReset(t *testing.T) {
 	if result.Connections != 1 {
 		t.Errorf("reset %d connections", result.Connections)
 	}
-	reset(t, client)
-	reset(t, server)
+	nodetest.Reset(t, client)
+	nodetest.Reset(t, server)
 }
 
 // TestAdoptUnreachable: an end that does not answer keeps its connection where it is.
 func TestAdoptUnreachable(t *testing.T) {
 	t.Parallel()
-	l := newLab(t, Drop)
+	l := newLabWith(t, Settings{IdleTimeout: time.Minute, OnExpiry: Drop})
 	client, server := l.connect()
-	pass(t, client, server, "hello")
-	link := func(up bool) {
-		l.server.MustDo(t, func() error { return setLink("eth0", up) })
-	}
-	link(false)
-	l.node.Call(t, "intercept", map[string]bool{"on": true}, nil)
-	link(true)
-	l.server.MustDo(t, func() error { return nil })
+	nodetest.Pass(t, client, server, "hello")
+	l.server.MustDo(t, func() error { return setLink("eth0", false) })
+	l.intercept(true)
 	e := l.node.Await(t, func(e trace.Event) bool { return e.Type == trace.Log && e.Err != "" })
-	if e.Count != 1 || !strings.Contains(e.Detail, "1 open connections could not be taken over") {
+	if e.Count != 1 || !strings.Contains(e.Detail, "could not be taken over") {
 		t.Errorf("told %v", e)
+	}
+	l.server.MustDo(t, func() error { return setLink("eth0", true) })
+	nodetest.Pass(t, client, server, "still there?")
+	nodetest.Pass(t, server, client, "yes")
+	if n := l.node.Count(trace.Relayed); n != 0 {
+		t.Errorf("%d connections are relayed", n)
 	}
 }
 

@@ -30,7 +30,10 @@ type mappings struct {
 	// legs are the entries of connections that are intercepted, by their first
 	// direction, with the packets that they had seen when they were last balanced.
 	legs map[netfilter.Tuple]uint64
-	gone []*mapping // the latest of those that are gone
+	// replaced are the entries in whose place others stand, with their IDs: what was
+	// read before may yet tell about them.
+	replaced map[netfilter.Tuple]uint32
+	gone     []*mapping // the latest of those that are gone
 }
 
 // mapping is one mapping.
@@ -52,6 +55,8 @@ func newMappings(record func(trace.Event), silence, timeout time.Duration) *mapp
 		timeout: timeout,
 		known:   make(map[netfilter.Tuple]*mapping),
 		legs:    make(map[netfilter.Tuple]uint64),
+
+		replaced: make(map[netfilter.Tuple]uint32),
 	}
 }
 
@@ -59,6 +64,9 @@ func newMappings(record func(trace.Event), silence, timeout time.Duration) *mapp
 func (m *mappings) seen(now time.Time, e netfilter.Entry) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	if id, ok := m.replaced[e.Orig]; ok && id == e.ID {
+		return
+	}
 	p, ok := m.known[e.Orig]
 	if ok && p.id == 0 {
 		p.id, p.packets = e.ID, e.Packets
@@ -110,6 +118,9 @@ func (m *mappings) passed(now time.Time, p *mapping) {
 func (m *mappings) destroyed(now time.Time, e netfilter.Entry) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	if m.replaced[e.Orig] == e.ID {
+		delete(m.replaced, e.Orig)
+	}
 	p, ok := m.known[e.Orig]
 	if !ok || p.id != e.ID {
 		return
@@ -172,6 +183,7 @@ func (m *mappings) move(from, to netfilter.Tuple) {
 		return
 	}
 	delete(m.known, from)
+	m.replaced[from] = p.id
 	p.id = 0
 	m.known[to] = p
 }

@@ -20,7 +20,7 @@ import (
 const poll = 100 * time.Millisecond
 
 // silence is the shortest silence after which a packet is recorded as having
-// refreshed a mapping, in lab time.
+// refreshed a mapping, in lab time; at high speeds, what two looks at the table can tell.
 const silence = time.Second
 
 // translator is a running NAT.
@@ -52,7 +52,7 @@ func run(ctx context.Context, env *node.Env) error {
 		return err
 	}
 	defer func() { _ = t.table.Close() }()
-	t.mappings = newMappings(env.Record, env.Wall(silence), t.timeout)
+	t.mappings = newMappings(env.Record, max(env.Wall(silence), 2*poll), t.timeout)
 	carrier, err := relay.New(env)
 	if err != nil {
 		return err

@@ -2,9 +2,7 @@ package nat
 
 import (
 	"errors"
-	"io"
 	"net"
-	"os"
 	"syscall"
 	"testing"
 	"time"
@@ -37,11 +35,16 @@ const (
 
 func newLab(t *testing.T, onExpiry string) *lab {
 	t.Helper()
+	return newLabWith(t, Settings{IdleTimeout: idle, OnExpiry: onExpiry})
+}
+
+func newLabWith(t *testing.T, settings Settings) *lab {
+	t.Helper()
 	l := &lab{t: t, client: nodetest.NewHost(t, "client"), nat: nodetest.NewHost(t, "nat"), server: nodetest.NewHost(t, "server")}
 	nodetest.Cable(t, l.client, "10.20.0.2/24", l.nat, "10.20.0.1/24")
 	nodetest.Cable(t, l.nat, natAddr+"/24", l.server, "203.0.113.2/24")
 	l.client.Route(t, "203.0.113.0/24", "10.20.0.1")
-	l.node = l.nat.Start(t, Kind(), &Settings{IdleTimeout: idle, OnExpiry: onExpiry}, topology.NodeSpec{
+	l.node = l.nat.Start(t, Kind(), &settings, topology.NodeSpec{
 		Interfaces: []topology.Interface{
 			nodetest.Interface("office", "10.20.0.1/24"),
 			nodetest.Interface("internet", natAddr+"/24"),
@@ -58,37 +61,6 @@ func (l *lab) connect() (client, server *net.TCPConn) {
 	return client, nodetest.Accept(l.t, l.listener)
 }
 
-// pass has one end send and the other receive.
-func pass(t *testing.T, from, to net.Conn, text string) {
-	t.Helper()
-	if _, err := from.Write([]byte(text)); err != nil {
-		t.Fatalf("write %q: %v", text, err)
-	}
-	_ = to.SetReadDeadline(time.Now().Add(nodetest.Patience))
-	got := make([]byte, len(text))
-	if _, err := io.ReadFull(to, got); err != nil || string(got) != text {
-		t.Fatalf("read %q, %v, not %q", got, err, text)
-	}
-}
-
-// nothing checks that nothing arrives within a while, not even an end.
-func nothing(t *testing.T, at net.Conn) {
-	t.Helper()
-	_ = at.SetReadDeadline(time.Now().Add(700 * time.Millisecond))
-	if n, err := at.Read(make([]byte, 64)); !errors.Is(err, os.ErrDeadlineExceeded) {
-		t.Errorf("read %d bytes, %v", n, err)
-	}
-}
-
-// reset checks that a RST arrives.
-func reset(t *testing.T, at net.Conn) {
-	t.Helper()
-	_ = at.SetReadDeadline(time.Now().Add(nodetest.Patience))
-	if n, err := at.Read(make([]byte, 64)); !errors.Is(err, syscall.ECONNRESET) {
-		t.Errorf("read %d bytes, %v", n, err)
-	}
-}
-
 func is(typ trace.Type, flow trace.Flow) func(trace.Event) bool {
 	return func(e trace.Event) bool { return e.Type == typ && e.Flow != nil && *e.Flow == flow }
 }
@@ -97,8 +69,8 @@ func is(typ trace.Type, flow trace.Flow) func(trace.Event) bool {
 func (l *lab) expire() (client, server *net.TCPConn) {
 	l.t.Helper()
 	client, server = l.connect()
-	pass(l.t, client, server, "hello")
-	pass(l.t, server, client, "welcome")
+	nodetest.Pass(l.t, client, server, "hello")
+	nodetest.Pass(l.t, server, client, "welcome")
 	last := time.Now()
 	inside, outside := relay.Opened(client), relay.Accepted(server)
 	created := l.node.Await(l.t, is(trace.MappingCreated, inside))
@@ -134,7 +106,7 @@ func TestDropClientSpeaksFirst(t *testing.T) {
 	if e.By != "client" || e.Detail != noMapping || e.Count != 1 || e.Next == nil || *e.Next != relay.Accepted(server) {
 		t.Errorf("blocked: %v", e)
 	}
-	nothing(t, server)
+	nodetest.Nothing(t, server)
 	_ = client.SetReadDeadline(time.Now().Add(nodetest.Patience))
 	if _, err := client.Read(make([]byte, 1)); !errors.Is(err, syscall.ETIMEDOUT) {
 		t.Errorf("the client is told %v", err)
@@ -165,22 +137,22 @@ func TestDropServerSpeaksFirst(t *testing.T) {
 	if e.By != "server" || e.Detail != noMapping || *e.Next != relay.Accepted(server) {
 		t.Errorf("blocked: %v", e)
 	}
-	nothing(t, client)
-	nothing(t, server)
+	nodetest.Nothing(t, client)
+	nodetest.Nothing(t, server)
 	client, server = l.connect() // the NAT itself is well
-	pass(t, client, server, "again")
+	nodetest.Pass(t, client, server, "again")
 }
 
 func TestResetClientSpeaksFirst(t *testing.T) {
 	t.Parallel()
 	l := newLab(t, Reset)
 	client, server := l.expire()
-	nothing(t, client) // not before it speaks
+	nodetest.Nothing(t, client) // not before it speaks
 	if _, err := client.Write([]byte("anyone?")); err != nil {
 		t.Fatal(err)
 	}
-	reset(t, client)
-	nothing(t, server)
+	nodetest.Reset(t, client)
+	nodetest.Nothing(t, server)
 	if e := l.node.Await(t, is(trace.Blocked, relay.Opened(client))); e.By != "client" || e.Detail != noMappingReset {
 		t.Errorf("blocked: %v", e)
 	}
@@ -196,16 +168,16 @@ func TestResetServerSpeaksFirst(t *testing.T) {
 	if e := l.node.Await(t, is(trace.Blocked, relay.Opened(client))); e.By != "server" || e.Detail != noMapping {
 		t.Errorf("blocked: %v", e)
 	}
-	nothing(t, server)
-	nothing(t, client)
+	nodetest.Nothing(t, server)
+	nodetest.Nothing(t, client)
 }
 
 func TestRecoverClientSpeaksFirst(t *testing.T) {
 	t.Parallel()
 	l := newLab(t, Recover)
 	client, server := l.expire()
-	pass(t, client, server, "still there?")
-	pass(t, server, client, "yes")
+	nodetest.Pass(t, client, server, "still there?")
+	nodetest.Pass(t, server, client, "yes")
 	if n := l.node.Count(trace.Blocked); n != 0 {
 		t.Errorf("%d events about blocked packets", n)
 	}
@@ -226,20 +198,20 @@ func TestRecoverServerSpeaksFirst(t *testing.T) {
 	if _, err := server.Write([]byte("push")); err != nil {
 		t.Fatal(err)
 	}
-	reset(t, server)
-	nothing(t, client)
+	nodetest.Reset(t, server)
+	nodetest.Nothing(t, client)
 }
 
-// TestKeepaliveSurvives sends more often than the mapping expires.
+// TestRefresh sends more often than the mapping expires.
 func TestRefresh(t *testing.T) {
 	t.Parallel()
 	l := newLab(t, Drop)
 	client, server := l.connect()
-	pass(t, client, server, "hello")
+	nodetest.Pass(t, client, server, "hello")
 	inside := relay.Opened(client)
 	for range 3 {
 		time.Sleep(idle - 800*time.Millisecond) // silence is what is tested
-		pass(t, client, server, "ping")
+		nodetest.Pass(t, client, server, "ping")
 	}
 	n := 0
 	l.node.Await(t, func(e trace.Event) bool {
@@ -266,7 +238,7 @@ func TestTCPKeepalive(t *testing.T) {
 		t.Fatal(err)
 	}
 	time.Sleep(2*idle + time.Second) // silence is what is tested
-	pass(t, server, client, "push")
+	nodetest.Pass(t, server, client, "push")
 }
 
 func TestClosed(t *testing.T) {
@@ -288,7 +260,7 @@ func TestFlush(t *testing.T) {
 	t.Parallel()
 	l := newLab(t, Drop)
 	client, server := l.connect()
-	pass(t, client, server, "hello")
+	nodetest.Pass(t, client, server, "hello")
 	var result struct {
 		Mappings int `json:"mappings"`
 	}
@@ -301,7 +273,7 @@ func TestFlush(t *testing.T) {
 		t.Fatal(err)
 	}
 	l.node.Await(t, is(trace.Blocked, relay.Opened(client)))
-	nothing(t, server)
+	nodetest.Nothing(t, server)
 	if n := l.node.Count(trace.MappingExpired); n != 0 {
 		t.Errorf("%d mappings expired", n)
 	}
@@ -313,7 +285,7 @@ func TestRestart(t *testing.T) {
 	t.Parallel()
 	l := newLab(t, Drop)
 	client, server := l.connect()
-	pass(t, client, server, "hello")
+	nodetest.Pass(t, client, server, "hello")
 	const down = 800 * time.Millisecond
 	l.node.Call(t, "restart", map[string]any{"down": down}, nil)
 	l.node.AwaitType(t, trace.Restarting)
@@ -325,12 +297,12 @@ func TestRestart(t *testing.T) {
 	if took := time.Since(start); took < down/2 {
 		t.Errorf("connected after %v, while the NAT was down", took)
 	}
-	pass(t, c, nodetest.Accept(t, l.listener), "hello again")
+	nodetest.Pass(t, c, nodetest.Accept(t, l.listener), "hello again")
 	l.node.Await(t, is(trace.MappingFlushed, relay.Opened(client)))
 	if _, err := server.Write([]byte("push")); err != nil {
 		t.Fatal(err)
 	}
-	nothing(t, client)
+	nodetest.Nothing(t, client)
 }
 
 // TestConfigure changes the timeout of a running NAT.

@@ -69,6 +69,9 @@ func install(outside, onExpiry string) error {
 
 	forward := chain("forward", nftables.ChainTypeFilter, nftables.ChainHookForward, forwardPriority)
 	forward(in, netfilter.State(netfilter.New), netfilter.LogTo(netfilter.BlockedGroup, unsolicited), netfilter.Drop())
+	// What still comes for a connection that the relay had and has no more: there is no
+	// socket for it, and nothing would translate it.
+	forward(out, netfilter.Protocol(netfilter.TCP), netfilter.State(netfilter.Established), netfilter.NotTranslated(), netfilter.Reset())
 
 	masquerade := chain("masquerade", nftables.ChainTypeNAT, nftables.ChainHookPostrouting, masqueradePriority)
 	masquerade(out, netfilter.Masquerade())

@@ -37,6 +37,16 @@ type frame struct {
 	data   []byte
 }
 
+// takes says whether the connection is open and has room for a frame.
+func (c *connection) takes() bool {
+	select {
+	case <-c.done:
+		return false
+	default:
+		return len(c.frames) < cap(c.frames)
+	}
+}
+
 // write queues a text frame. It reports false when the connection takes none.
 func (c *connection) write(text []byte) bool { return c.queue(websocket.TextMessage, text) }
 

@@ -102,20 +102,19 @@ func (l *ledger) pushAcked(id string, seq int64) {
 }
 
 // push hands the next numbered push to the session's newest connection. A session
-// that has none is not pushed to: what was never written cannot be lost.
-func (l *ledger) push(id string) (seq int64, number int, ok bool) {
+// that has none is not pushed to: what was never written cannot be lost. record is
+// called before the push can arrive anywhere.
+func (l *ledger) push(id string, record func(seq int64, number int)) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	s, known := l.sessions[id]
-	if !known || s.newest == nil {
-		return 0, 0, false
-	}
-	if !s.newest.write(encode(typePush, s.lastPush+1)) {
-		return 0, 0, false
+	if !known || s.newest == nil || !s.newest.takes() {
+		return
 	}
 	s.lastPush++
 	s.entry.Pushed++
-	return s.lastPush, s.newest.number, true
+	record(s.lastPush, s.newest.number)
+	s.newest.write(encode(typePush, s.lastPush))
 }
 
 // entries returns the records of these sessions, of all when ids is empty.

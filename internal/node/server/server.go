@@ -211,9 +211,9 @@ func (s *service) talk(ids []string, interval time.Duration) {
 			ticker := time.NewTicker(interval)
 			defer ticker.Stop()
 			for {
-				if seq, number, ok := s.ledger.push(id); ok {
+				s.ledger.push(id, func(seq int64, number int) {
 					s.env.Record(trace.Event{Type: trace.ServerPushed, Session: id, Conn: number, Seq: seq})
-				}
+				})
 				select {
 				case <-ctx.Done():
 					return

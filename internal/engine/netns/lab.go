@@ -1,0 +1,269 @@
+package netns
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/wslab/wslab/internal/engine"
+	"github.com/wslab/wslab/topology"
+)
+
+// Lab is a running instance. It is safe for concurrent use.
+type Lab struct {
+	files  labFiles
+	binary string
+	plan   *topology.Plan
+}
+
+// Plan as it is running.
+func (l *Lab) Plan() *topology.Plan { return l.plan }
+
+// open connects to the supervisor, sends a request and returns the connection with its first reply.
+func (l *Lab) open(ctx context.Context, r request, files ...*os.File) (*net.UnixConn, *bufio.Reader, reply, error) {
+	conn, stale, err := l.files.dial()
+	if err != nil {
+		if stale {
+			l.files.cleanStale()
+		}
+		return nil, nil, reply{}, err
+	}
+	stop := context.AfterFunc(ctx, func() { _ = conn.Close() })
+	defer stop()
+	p, rest, err := ask(conn, r, nil, files...)
+	if err != nil {
+		_ = conn.Close()
+		if ctx.Err() != nil {
+			err = context.Cause(ctx)
+		}
+		return nil, nil, p, fmt.Errorf("lab %s: %w", l.files.name, err)
+	}
+	return conn, rest, p, nil
+}
+
+// ask is open for requests that one reply answers.
+func (l *Lab) ask(ctx context.Context, r request) (reply, error) {
+	conn, _, p, err := l.open(ctx, r)
+	if err != nil {
+		return p, err
+	}
+	return p, conn.Close()
+}
+
+// Nodes says how each node is, in the order of the plan.
+func (l *Lab) Nodes(ctx context.Context) ([]engine.NodeStatus, error) {
+	p, err := l.ask(ctx, request{Op: opNodes})
+	if err != nil {
+		return nil, err
+	}
+	for i := range p.Nodes {
+		if p.Nodes[i].PID != 0 {
+			p.Nodes[i].PID = hostPID(p.Supervisor, p.Nodes[i].PID)
+		}
+	}
+	return p.Nodes, nil
+}
+
+// hostPID finds a child of the supervisor as the host numbers it, from its number
+// in the lab's PID namespace.
+func hostPID(supervisor, inside int) int {
+	tasks, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", supervisor))
+	if err != nil {
+		return 0
+	}
+	for _, t := range tasks {
+		children, err := os.ReadFile(t)
+		if err != nil {
+			continue
+		}
+		for _, child := range fieldsInt(string(children)) {
+			if pidInside(child) == inside {
+				return child
+			}
+		}
+	}
+	return 0
+}
+
+// pidInside returns a process's number in its innermost PID namespace.
+func pidInside(pid int) int {
+	numbers := pidNumbers(fmt.Sprintf("/proc/%d/status", pid))
+	if len(numbers) == 0 {
+		return 0
+	}
+	return numbers[len(numbers)-1]
+}
+
+// pidNumbers returns a process's numbers, from the PID namespace of that /proc inwards.
+func pidNumbers(statusFile string) []int {
+	status, err := os.ReadFile(statusFile)
+	if err != nil {
+		return nil
+	}
+	for line := range strings.Lines(string(status)) {
+		if numbers, ok := strings.CutPrefix(line, "NSpid:"); ok {
+			return fieldsInt(numbers)
+		}
+	}
+	return nil
+}
+
+func fieldsInt(s string) []int {
+	var all []int
+	for _, f := range strings.Fields(s) {
+		if n, err := strconv.Atoi(f); err == nil {
+			all = append(all, n)
+		}
+	}
+	return all
+}
+
+// stream is a connection whose first bytes were read already.
+type stream struct {
+	*net.UnixConn
+	rest *bufio.Reader
+}
+
+func (s stream) Read(p []byte) (int, error) { return s.rest.Read(p) }
+
+// Attach opens the node's control stream.
+func (l *Lab) Attach(ctx context.Context, node string) (io.ReadWriteCloser, error) {
+	conn, rest, _, err := l.open(ctx, request{Op: opAttach, Node: node})
+	if err != nil {
+		return nil, err
+	}
+	return stream{conn, rest}, nil
+}
+
+// Logs returns what the node has written. With follow it goes on until ctx ends.
+func (l *Lab) Logs(ctx context.Context, node string, follow bool) (io.ReadCloser, error) {
+	conn, rest, _, err := l.open(ctx, request{Op: opLogs, Node: node, Follow: follow})
+	if err != nil {
+		return nil, err
+	}
+	context.AfterFunc(ctx, func() { _ = conn.Close() })
+	return stream{conn, rest}, nil
+}
+
+// Pause stops every process of the node, Resume continues them.
+func (l *Lab) Pause(ctx context.Context, node string) error {
+	_, err := l.ask(ctx, request{Op: opPause, Node: node})
+	return err
+}
+
+// Resume continues what Pause has stopped.
+func (l *Lab) Resume(ctx context.Context, node string) error {
+	_, err := l.ask(ctx, request{Op: opResume, Node: node})
+	return err
+}
+
+// Exec runs a program of the host in the node's namespaces. Interrupts are passed on to it.
+func (l *Lab) Exec(ctx context.Context, node string, c engine.Command) (int, error) {
+	files, finish, err := standardFiles(c)
+	if err != nil {
+		return 0, err
+	}
+	dir, err := os.Getwd()
+	if err != nil {
+		return 0, err
+	}
+	conn, _, err := l.dialExec()
+	if err != nil {
+		return 0, errors.Join(err, finish())
+	}
+	defer func() { _ = conn.Close() }()
+	stop := context.AfterFunc(ctx, func() { _ = conn.CloseWrite() }) // the supervisor kills the program
+	defer stop()
+	signals := make(chan os.Signal, 4)
+	signal.Notify(signals, unix.SIGINT, unix.SIGTERM, unix.SIGHUP, unix.SIGWINCH)
+	done := make(chan struct{})
+	go func() {
+		for {
+			select {
+			case s := <-signals:
+				_, _ = fmt.Fprintf(conn, "{\"signal\":%d}\n", s.(syscall.Signal))
+			case <-done:
+				return
+			}
+		}
+	}()
+	p, _, err := ask(conn, request{Op: opExec, Node: node, Args: c.Args, Env: append(os.Environ(), c.Env...), Dir: dir}, nil, files...)
+	signal.Stop(signals)
+	close(done)
+	err = errors.Join(err, finish())
+	if ctx.Err() != nil {
+		err = context.Cause(ctx)
+	}
+	return p.Exit, err
+}
+
+func (l *Lab) dialExec() (*net.UnixConn, bool, error) { return l.files.dial() }
+
+// standardFiles returns the files that a program's standard input, output and
+// error are. What is not a file is piped; finish waits until the pipes are empty.
+func standardFiles(c engine.Command) (files []*os.File, finish func() error, err error) {
+	var after []func() error
+	var ours []*os.File
+	fail := func(err error) ([]*os.File, func() error, error) {
+		closeAll(ours)
+		return nil, nil, err
+	}
+	in, ok := c.Stdin.(*os.File)
+	if !ok {
+		r, w, err := os.Pipe()
+		if err != nil {
+			return fail(err)
+		}
+		ours = append(ours, r)
+		if c.Stdin == nil {
+			c.Stdin = bytes.NewReader(nil)
+		}
+		go func() {
+			_, _ = io.Copy(w, c.Stdin) // the program may end without reading it all
+			_ = w.Close()
+		}()
+		in = r
+	}
+	files = append(files, in)
+	for _, to := range []io.Writer{c.Stdout, c.Stderr} {
+		out, ok := to.(*os.File)
+		if !ok {
+			r, w, err := os.Pipe()
+			if err != nil {
+				return fail(err)
+			}
+			ours = append(ours, w)
+			if to == nil {
+				to = io.Discard
+			}
+			copied := make(chan error, 1)
+			go func() {
+				_, err := io.Copy(to, r)
+				copied <- errors.Join(err, r.Close())
+			}()
+			after = append(after, func() error { return <-copied })
+			out = w
+		}
+		files = append(files, out)
+	}
+	return files, func() error {
+		closeAll(ours)
+		var errs []error
+		for _, f := range after {
+			errs = append(errs, f())
+		}
+		return errors.Join(errs...)
+	}, nil
+}
