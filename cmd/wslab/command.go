@@ -58,6 +58,7 @@ reconnect strategy survived and why the others did not.
 		root.AddCommand(v)
 	}
 	root.Args = cobra.ArbitraryArgs
+	root.SuggestionsMinimumDistance = 2
 	root.RunE = func(cmd *cobra.Command, args []string) error {
 		if len(args) == 0 {
 			return cmd.Help()

@@ -18,16 +18,23 @@ lab's certificate authority in SSL_CERT_FILE and WSLAB_CA_FILE. Needs Linux, roo
 		Example: "  wslab exec alice -- ss -tn\n  wslab exec alice -- python3 my_client.py",
 		Args:    cobra.MinimumNArgs(2),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			node, program := args[0], args[1:]
+			if program[0] == "--" {
+				program = program[1:]
+			}
+			if len(program) == 0 {
+				return usagef("what is to be run in %s?\nusage: %s", node, cmd.UseLine())
+			}
 			return c.withEngine(cmd, func(e engine.Engine) error {
 				running, err := lab.Open(cmd.Context(), e, name)
 				if err != nil {
 					return err
 				}
-				if _, err := nodesNamed(running, args[:1]); err != nil {
+				if _, err := nodesNamed(running, []string{node}); err != nil {
 					return err
 				}
-				code, err := running.Exec(cmd.Context(), args[0], engine.Command{
-					Args: args[1:], Stdin: c.in, Stdout: c.out, Stderr: c.err,
+				code, err := running.Exec(cmd.Context(), node, engine.Command{
+					Args: program, Stdin: c.in, Stdout: c.out, Stderr: c.err,
 				})
 				if err != nil {
 					return err
