@@ -78,7 +78,7 @@ func restarted(st *story, c *connection) (found []breakage) {
 		if e.Dur > 0 {
 			what.ID, what.Args["down"] = nodeRestarted, Setting(st.t.Lab(e.Dur))
 		}
-		found = append(found, breakage{at: e.Time, what: what})
+		found = append(found, breakage{at: e.Time, takes: lag, what: what})
 	}
 	return found
 }

@@ -24,6 +24,10 @@ type fakeLab struct {
 	t    *testing.T
 	plan topology.Plan
 
+	// wire is held while a message goes round and while connections end: one
+	// comes before the other.
+	wire sync.Mutex
+
 	mu       sync.Mutex
 	calls    []string // "NODE METHOD", those that change something
 	out      map[string]*control.Server
@@ -267,6 +271,8 @@ func (f *fakeLab) connect(id string, s *fakeSession) {
 
 // breakAll ends every connection; strategies that reconnect do so after their base.
 func (f *fakeLab) breakAll(node string, e trace.Event) {
+	f.wire.Lock()
+	defer f.wire.Unlock()
 	f.mu.Lock()
 	broken := make(map[string]*fakeSession)
 	for id, s := range f.sessions {
@@ -349,6 +355,8 @@ func (f *fakeLab) talk(node string, p fakeParams) error {
 
 // message sends one message of a session from alice or the server, and lets it arrive.
 func (f *fakeLab) message(node, id string) {
+	f.wire.Lock()
+	defer f.wire.Unlock()
 	f.mu.Lock()
 	s := f.sessions[id]
 	if !s.open {

@@ -224,7 +224,8 @@ func TestJudge(t *testing.T) {
 		{name: "server restart", strategy: "reconnect-only", end: 20, tape: func(tp *tape) {
 			tp.open(-1, 1)
 			tp.talk(1, 1, 1, .02)
-			tp.at(5, trace.Event{Node: "server", Type: trace.Restarting}, 2)
+			tp.at(4.95, trace.Event{Node: "server", Type: trace.Restarting}, 2)
+			tp.ping(4.96, 1, 1, .01) // answered at the last moment
 			tp.client(5.001, trace.Close, 1, trace.Event{Code: 1006, By: "network", Err: "unexpected EOF"})
 			tp.client(6, trace.DialFailed, 2, trace.Event{Attempt: 1, Stage: "tcp", Err: "connection refused"})
 			tp.open(8, 2)

@@ -73,6 +73,9 @@ type breakage struct {
 	what Sentence
 	// silent: the node that broke it tells nobody (a NAT that drops).
 	silent bool
+	// takes is how long after it was recorded it may take effect: a node that says
+	// it is about to be restarted still answers for a moment.
+	takes time.Duration
 	// own: the client itself ended a connection that worked.
 	own bool
 }
@@ -190,7 +193,7 @@ func (st *story) findBreak(c *connection) *breakage {
 	var found []breakage
 	for _, rule := range breakRules() {
 		for _, b := range rule(st, c) {
-			if b.at.Before(c.open.Time) || b.at.After(st.over(c)) || st.wentRoundAfter(c, b.at) {
+			if b.at.Before(c.open.Time) || b.at.After(st.over(c)) || st.wentRoundAfter(c, b.at.Add(b.takes)) {
 				continue
 			}
 			if c.noticed != nil && b.at.After(c.noticed.Time) {

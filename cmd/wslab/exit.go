@@ -66,7 +66,7 @@ func exitCode(ctx context.Context, err error, stderr io.Writer) int {
 	switch {
 	case errors.As(err, &program):
 		return program.code
-	case errors.Is(err, errExpectation):
+	case err == errExpectation: // and nothing else that would have to be said
 		return exitFailed
 	case ctx.Err() != nil:
 		_, _ = fmt.Fprintln(stderr, "wslab: interrupted")

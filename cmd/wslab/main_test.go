@@ -22,6 +22,11 @@ func testMain(m *testing.M) int {
 		return 1
 	}
 	defer func() { _ = os.RemoveAll(dir) }()
+	// Other users run it, too.
+	if err := os.Chmod(dir, 0o755); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
 	binary = filepath.Join(dir, "wslab")
 	if out, err := build(binary, "CGO_ENABLED=0"); err != nil {
 		fmt.Fprintf(os.Stderr, "build: %v\n%s", err, out)

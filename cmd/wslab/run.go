@@ -1,6 +1,8 @@
 package main
 
 import (
+	"errors"
+
 	"github.com/spf13/cobra"
 
 	"github.com/wslab/wslab/internal/engine"
@@ -29,6 +31,10 @@ that is not running is brought up and taken down again.`,
 					Speed: c.settings.speed, SpeedAsked: c.settings.speedSet,
 				}
 				results, err := s.Run(cmd.Context(), list, len(args) == 0)
+				if err != nil && len(results) > 0 {
+					// What was played before counts, and may say why the rest was not.
+					return errors.Join(err, c.printReport(e, results))
+				}
 				if err != nil {
 					return err
 				}

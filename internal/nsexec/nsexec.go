@@ -31,7 +31,7 @@ type Options struct {
 	// Hosts are the names that the program can resolve, and the only ones.
 	Hosts map[string]netip.Addr
 	// CA is a certificate authority in PEM to trust; empty for none. The
-	// program finds it in SSL_CERT_FILE and WSLAB_CA_FILE.
+	// program finds it in WSLAB_CA_FILE, SSL_CERT_FILE and what else programs look at.
 	CA string
 	// Env is added to the environment of the [exec.Cmd].
 	Env []string

@@ -61,6 +61,10 @@ func inForeground() bool {
 	return err == nil && group == unix.Getpgrp()
 }
 
+// caVariables are where programs look for the authorities that they trust:
+// OpenSSL, Go and Python; curl and Python's requests, which prefer their own; Node.
+var caVariables = []string{"WSLAB_CA_FILE", "SSL_CERT_FILE", "CURL_CA_BUNDLE", "REQUESTS_CA_BUNDLE", "NODE_EXTRA_CA_CERTS"}
+
 // Main is the second half: it enters the namespaces and becomes the program.
 // args are what follows [Verb]. It returns only when that fails.
 func Main(args []string) error {
@@ -80,7 +84,9 @@ func Main(args []string) error {
 	env := append(os.Environ(), o.Env...)
 	if o.CA != "" {
 		ca := filepath.Join(scratch, "ca.pem")
-		env = append(env, "SSL_CERT_FILE="+ca, "WSLAB_CA_FILE="+ca)
+		for _, name := range caVariables {
+			env = append(env, name+"="+ca)
+		}
 	}
 	path, err := exec.LookPath(args[0])
 	if err != nil {

@@ -93,6 +93,7 @@ func (s *supervisor) start(m *machine) error {
 			if err := plug(s.links, n, b.Bridge, port, interfaceName(k), i); err != nil {
 				return err
 			}
+			m.ports = append(m.ports, port)
 		}
 		if err := address(m.spec.Interfaces); err != nil {
 			return err
@@ -106,8 +107,11 @@ func (s *supervisor) start(m *machine) error {
 	return nil
 }
 
-// drop takes a machine away; its links go with its namespace.
+// drop takes a machine away with its links.
 func (s *supervisor) drop(m *machine) {
+	for _, port := range m.ports {
+		unplug(s.links, port)
+	}
 	m.stop()
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -3,6 +3,7 @@ package netns
 import (
 	"fmt"
 	"net"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -99,13 +100,28 @@ func (n namespace) do(f func() error) error {
 	return <-done
 }
 
+// hardwareAddr is derived from the address, as Docker does it: a node that is
+// replaced is found again by neighbours that remember it.
+func hardwareAddr(a netip.Addr) net.HardwareAddr {
+	ip := a.As4()
+	return net.HardwareAddr{0x02, 0x42, ip[0], ip[1], ip[2], ip[3]}
+}
+
+// unplug takes a link away at once; by itself it would go some time after its
+// namespace, and answer until then.
+func unplug(h *netlink.Handle, port string) {
+	if link, err := h.LinkByName(port); err == nil {
+		_ = h.LinkDel(link) // what is left of it goes with the namespace
+	}
+}
+
 // plug connects a namespace to a bridge with a veth pair and gives its end the address.
 func plug(h *netlink.Handle, n namespace, bridge *netlink.Bridge, port string, name string, i topology.Interface) error {
 	attrs := netlink.NewLinkAttrs()
 	attrs.Name = port
 	attrs.MasterIndex = bridge.Index
 	attrs.Flags |= net.FlagUp
-	veth := &netlink.Veth{LinkAttrs: attrs, PeerName: name, PeerNamespace: netlink.NsFd(int(n.file.Fd()))}
+	veth := &netlink.Veth{LinkAttrs: attrs, PeerName: name, PeerNamespace: netlink.NsFd(int(n.file.Fd())), PeerHardwareAddr: hardwareAddr(i.Addr.Addr())}
 	if err := h.LinkAdd(veth); err != nil {
 		return fmt.Errorf("link to network %s: %w", i.Network, err)
 	}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"net"
 	"net/netip"
 	"slices"
@@ -55,6 +54,7 @@ type adoption struct {
 
 // end is what is known about one end of a connection.
 type end struct {
+	peer *end
 	// expects is the sequence number of the next byte that the end has not received.
 	expects uint32
 	known   bool
@@ -268,6 +268,7 @@ func (i *Interceptor) probe(ctx context.Context, all []*adoption) (err error) {
 	}
 	e := &ends{of: make(map[netfilter.Tuple]*end), heard: make(chan struct{}, 1)}
 	for _, a := range all {
+		a.client.peer, a.server.peer = &a.server, &a.client
 		e.of[a.entry.Orig], e.of[a.entry.Reply] = &a.client, &a.server
 	}
 	var reader sync.WaitGroup
@@ -295,7 +296,7 @@ func (i *Interceptor) probe(ctx context.Context, all []*adoption) (err error) {
 		} else {
 			e.await(ctx, known, rateLimit)
 		}
-		if left, err = i.finish(e, left); err != nil || len(left) == 0 {
+		if left, err = i.finish(e, sender, left); err != nil || len(left) == 0 {
 			return err
 		}
 	}
@@ -318,7 +319,7 @@ func (e *ends) probe(sender *prober) error {
 		if confirmed(end) {
 			continue
 		}
-		if err := sender.send(tuple.Reverse(), *end); err != nil {
+		if err := sender.probe(tuple.Reverse(), *end, *end.peer); err != nil {
 			return err
 		}
 	}
@@ -342,7 +343,7 @@ func (e *ends) await(ctx context.Context, is func(*end) bool, patience time.Dura
 
 // finish rebuilds the connections of which both ends are known by now, lifts the
 // freeze from them, and returns the others.
-func (i *Interceptor) finish(e *ends, all []*adoption) (left []*adoption, err error) {
+func (i *Interceptor) finish(e *ends, sender *prober, all []*adoption) (left []*adoption, err error) {
 	var ready []*adoption
 	e.mu.Lock()
 	for _, a := range all {
@@ -366,6 +367,11 @@ func (i *Interceptor) finish(e *ends, all []*adoption) (left []*adoption, err er
 	for _, a := range ready {
 		if a.err != nil {
 			continue
+		}
+		if a.entry.Translated() {
+			err = errors.Join(err,
+				sender.nudge(a.pair.Inner().Reverse(), a.client, a.server),
+				sender.nudge(a.pair.Outer(), a.server, a.client))
 		}
 		joined := make(chan struct{})
 		i.carried.Go(func() { i.carry(a.pair, false, func() { close(joined) }) })
@@ -434,7 +440,3 @@ func (i *Interceptor) split(a *adoption) error {
 	}
 	return i.table.Create(a.pair.Outer(), i.opts.Timeout)
 }
-
-// randomSeq is a sequence number that lies in a window of some ten thousands only by
-// a rare chance.
-func randomSeq() uint32 { return rand.Uint32() }

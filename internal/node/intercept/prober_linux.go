@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 
 	"golang.org/x/sys/unix"
 
@@ -18,27 +19,55 @@ func newProber() (*prober, error) {
 	if err != nil {
 		return nil, fmt.Errorf("raw socket: %w", err)
 	}
-	if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_MARK, probeMark); err != nil {
-		return nil, errors.Join(fmt.Errorf("mark a raw socket: %w", err), unix.Close(fd))
+	p := &prober{fd}
+	if err := p.mark(); err != nil {
+		p.close()
+		return nil, err
 	}
-	return &prober{fd}, nil
+	return p, nil
 }
 
 func (p *prober) close() { _ = unix.Close(p.fd) }
 
-// send sends the destination of the tuple a segment that it has to answer and that
-// changes nothing for it.
+// probe sends the destination of the tuple a segment that it has to answer and that
+// changes nothing for it. peer is the other end, as whose segment it appears.
 //
 // As long as nothing is known about the end, that is a bare ACK with a random
 // sequence number. The end answers it, or, if the number is in its window by chance, drops
 // it because of its acknowledgment number. Once it is known what the end expects it is a
 // byte of long ago, whose answer is not subject to a rate limit.
-func (p *prober) send(t netfilter.Tuple, e end) error {
-	seq, ack := randomSeq(), randomSeq()
-	var payload []byte
-	if e.known {
-		seq, payload = e.expects-probeBackoff, []byte{0}
+func (p *prober) probe(t netfilter.Tuple, e, peer end) error {
+	seq, ack := rand.Uint32(), rand.Uint32()
+	if peer.known {
+		ack = peer.expects
 	}
+	if !e.known {
+		return p.send(t, seq, ack, nil)
+	}
+	return p.send(t, e.expects-probeBackoff, ack, []byte{0})
+}
+
+// nudge sends the last byte that the destination of the tuple has received once more,
+// as keepalive does, past the connection table, which learns from this and from the
+// answer where the two ends are: it takes the first segments that it sees of a
+// connection for the truth.
+func (p *prober) nudge(t netfilter.Tuple, e, peer end) error {
+	if err := unix.SetsockoptInt(p.fd, unix.SOL_SOCKET, unix.SO_MARK, 0); err != nil {
+		return fmt.Errorf("raw socket: %w", err)
+	}
+	err := p.send(t, e.expects-1, peer.expects, []byte{0})
+	return errors.Join(err, p.mark())
+}
+
+// mark keeps what is sent from now on out of the connection table.
+func (p *prober) mark() error {
+	if err := unix.SetsockoptInt(p.fd, unix.SOL_SOCKET, unix.SO_MARK, probeMark); err != nil {
+		return fmt.Errorf("mark a raw socket: %w", err)
+	}
+	return nil
+}
+
+func (p *prober) send(t netfilter.Tuple, seq, ack uint32, payload []byte) error {
 	segment := buildSegment(t, seq, ack, payload)
 	if err := unix.Sendto(p.fd, segment, 0, &unix.SockaddrInet4{Addr: t.Dst.Addr().As4()}); err != nil {
 		return fmt.Errorf("probe %s: %w", t.Dst, err)

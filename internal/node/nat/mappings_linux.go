@@ -1,6 +1,7 @@
 package nat
 
 import (
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -30,10 +31,12 @@ type mappings struct {
 	// legs are the entries of connections that are intercepted, by their first
 	// direction, with the packets that they had seen when they were last balanced.
 	legs map[netfilter.Tuple]uint64
-	// replaced are the entries in whose place others stand, with their IDs: what was
-	// read before may yet tell about them.
+	// replaced are the entries in whose place others stand, with their IDs, until the
+	// kernel has announced that they are gone.
 	replaced map[netfilter.Tuple]uint32
-	gone     []*mapping // the latest of those that are gone
+	// ended is when an entry was learnt to be gone: the table may have been read before.
+	ended map[netfilter.Tuple]time.Time
+	gone  []*mapping // the latest of those that are gone
 }
 
 // mapping is one mapping.
@@ -57,13 +60,30 @@ func newMappings(record func(trace.Event), silence, timeout time.Duration) *mapp
 		legs:    make(map[netfilter.Tuple]uint64),
 
 		replaced: make(map[netfilter.Tuple]uint32),
+		ended:    make(map[netfilter.Tuple]time.Time),
 	}
 }
 
-// seen takes in an entry that is in the table.
-func (m *mappings) seen(now time.Time, e netfilter.Entry) {
+// listed takes in the table as it was read between start and now.
+func (m *mappings) listed(start, now time.Time, entries []netfilter.Entry) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	for _, e := range entries {
+		if end, ok := m.ended[e.Orig]; !ok || end.Before(start) {
+			m.see(now, e)
+		}
+	}
+	maps.DeleteFunc(m.ended, func(_ netfilter.Tuple, end time.Time) bool { return end.Before(start) })
+}
+
+// announced takes in what the kernel announces about an entry that is there.
+func (m *mappings) announced(now time.Time, e netfilter.Entry) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.see(now, e)
+}
+
+func (m *mappings) see(now time.Time, e netfilter.Entry) {
 	if id, ok := m.replaced[e.Orig]; ok && id == e.ID {
 		return
 	}
@@ -151,6 +171,7 @@ func (m *mappings) end(now time.Time, orig netfilter.Tuple, p *mapping) {
 
 func (m *mappings) forget(orig netfilter.Tuple, p *mapping) {
 	delete(m.known, orig)
+	m.ended[orig] = time.Now()
 	if len(m.gone) == remembered {
 		m.gone = slices.Delete(m.gone, 0, 1)
 	}
@@ -184,6 +205,7 @@ func (m *mappings) move(from, to netfilter.Tuple) {
 	}
 	delete(m.known, from)
 	m.replaced[from] = p.id
+	m.ended[from] = time.Now()
 	p.id = 0
 	m.known[to] = p
 }

@@ -129,14 +129,13 @@ func (t *translator) flushOld() error {
 
 // flush forgets every mapping.
 func (t *translator) flush() (int, error) {
+	start := time.Now()
 	entries, err := t.table.List()
 	if err != nil {
 		return 0, err
 	}
 	now := time.Now()
-	for _, e := range entries {
-		t.mappings.seen(now, e)
-	}
+	t.mappings.listed(start, now, entries)
 	n := t.mappings.flush(now)
 	return n, t.table.Flush()
 }
@@ -149,7 +148,7 @@ func (t *translator) follow(ctx context.Context, watch *netfilter.Watch) error {
 			if change == netfilter.Destroyed {
 				t.mappings.destroyed(time.Now(), e)
 			} else {
-				t.mappings.seen(time.Now(), e)
+				t.mappings.announced(time.Now(), e)
 			}
 		})
 	}()
@@ -176,15 +175,16 @@ func (t *translator) follow(ctx context.Context, watch *netfilter.Watch) error {
 
 // look reads the table.
 func (t *translator) look() error {
+	start := time.Now()
 	entries, err := t.table.List()
 	if err != nil {
 		return err
 	}
 	now := time.Now()
+	t.mappings.listed(start, now, entries)
 	byOrig := make(map[netfilter.Tuple]netfilter.Entry, len(entries))
 	for _, e := range entries {
 		byOrig[e.Orig] = e
-		t.mappings.seen(now, e)
 	}
 	for _, p := range t.taker.Pairs() {
 		t.keepTogether(now, p, byOrig)

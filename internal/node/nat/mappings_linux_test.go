@@ -1,0 +1,113 @@
+package nat
+
+import (
+	"net/netip"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/wslab/wslab/internal/netfilter"
+	"github.com/wslab/wslab/internal/trace"
+)
+
+func tuple(src, dst string) netfilter.Tuple {
+	return netfilter.Tuple{Protocol: netfilter.TCP, Src: netip.MustParseAddrPort(src), Dst: netip.MustParseAddrPort(dst)}
+}
+
+// TestMappings checks what becomes of what the kernel tells, in whatever order.
+func TestMappings(t *testing.T) {
+	start := time.Now()
+	at := func(d time.Duration) time.Time { return start.Add(d) }
+	entry := func(id uint32, packets uint64, state netfilter.TCPState, left time.Duration) netfilter.Entry {
+		return netfilter.Entry{
+			ID: id, Packets: packets, State: state, Timeout: left,
+			Orig:  tuple("10.20.0.2:5000", "203.0.113.2:443"),
+			Reply: tuple("203.0.113.2:443", "203.0.113.1:5000"),
+		}
+	}
+	const (
+		open   = netfilter.StateEstablished
+		second = time.Second
+	)
+	for _, test := range []struct {
+		name string
+		play func(m *mappings)
+		want []trace.Type
+	}{
+		{"expires", func(m *mappings) {
+			m.announced(at(0), entry(1, 1, netfilter.StateSYNSent, 120*second))
+			m.announced(at(0), entry(1, 3, open, 30*second))
+			m.destroyed(at(30*second), entry(1, 3, open, 0))
+		}, []trace.Type{trace.MappingCreated, trace.MappingExpired}},
+		{"is refreshed", func(m *mappings) {
+			m.announced(at(0), entry(1, 3, open, 30*second))
+			m.listed(at(20*second), at(20*second), []netfilter.Entry{entry(1, 4, open, 30*second)})
+			m.listed(at(20*second), at(20500*time.Millisecond), []netfilter.Entry{entry(1, 5, open, 30*second)})
+		}, []trace.Type{trace.MappingCreated, trace.MappingRefreshed}},
+		{"is closed once", func(m *mappings) {
+			m.announced(at(0), entry(1, 3, open, 30*second))
+			m.announced(at(second), entry(1, 7, netfilter.StateTimeWait, 120*second))
+			m.destroyed(at(121*second), entry(1, 7, netfilter.StateTimeWait, 0))
+		}, []trace.Type{trace.MappingCreated, trace.MappingClosed}},
+		{"is closed by a FIN without an answer", func(m *mappings) {
+			m.announced(at(0), entry(1, 3, open, 30*second))
+			m.announced(at(second), entry(1, 4, netfilter.StateFINWait, 120*second))
+			m.destroyed(at(121*second), entry(1, 4, netfilter.StateFINWait, 0))
+		}, []trace.Type{trace.MappingCreated, trace.MappingClosed}},
+		{"is flushed", func(m *mappings) {
+			m.announced(at(0), entry(1, 3, open, 30*second))
+			if n := m.flush(at(second)); n != 1 {
+				t.Errorf("flushed %d", n)
+			}
+			m.destroyed(at(second), entry(1, 3, open, 0))
+		}, []trace.Type{trace.MappingCreated, trace.MappingFlushed}},
+		{"is flushed by somebody else", func(m *mappings) {
+			m.announced(at(0), entry(1, 3, open, 30*second))
+			m.destroyed(at(second), entry(1, 3, open, 0))
+		}, []trace.Type{trace.MappingCreated, trace.MappingFlushed}},
+		{"was read before it ended", func(m *mappings) {
+			m.announced(at(0), entry(1, 3, netfilter.StateClose, 10*second))
+			read := time.Now()
+			m.destroyed(at(0), entry(1, 3, netfilter.StateClose, 0))
+			m.listed(read, time.Now(), []netfilter.Entry{entry(1, 3, netfilter.StateClose, 10*second)})
+		}, []trace.Type{trace.MappingCreated, trace.MappingClosed}},
+		{"takes the port of another", func(m *mappings) {
+			m.announced(at(0), entry(1, 7, netfilter.StateTimeWait, 120*second))
+			m.announced(at(second), entry(2, 1, netfilter.StateSYNSent, 120*second))
+			m.destroyed(at(second), entry(1, 7, netfilter.StateTimeWait, 0))
+		}, []trace.Type{trace.MappingCreated, trace.MappingClosed, trace.MappingCreated}},
+		{"is adopted", func(m *mappings) {
+			m.announced(at(0), entry(1, 3, open, 30*second))
+			outer := netfilter.Entry{
+				ID: 2, State: open, Timeout: 30 * second, Packets: 1,
+				Orig:  tuple("203.0.113.1:5000", "203.0.113.2:443"),
+				Reply: tuple("203.0.113.2:443", "203.0.113.1:5000"),
+			}
+			m.move(entry(1, 0, 0, 0).Orig, outer.Orig)
+			m.announced(at(second), entry(1, 4, open, 30*second))
+			m.destroyed(at(second), entry(1, 4, open, 0))
+			m.announced(at(second), outer)
+			m.destroyed(at(31*second), outer)
+		}, []trace.Type{trace.MappingCreated, trace.MappingExpired}},
+		{"is not translated", func(m *mappings) {
+			e := entry(1, 3, open, 30*second)
+			e.Reply = e.Orig.Reverse()
+			m.announced(at(0), e)
+			m.destroyed(at(30*second), e)
+		}, nil},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			var got []trace.Type
+			m := newMappings(func(e trace.Event) {
+				got = append(got, e.Type)
+				if e.Flow.String() != "10.20.0.2:5000 > 203.0.113.2:443" || e.Next.String() != "203.0.113.1:5000 > 203.0.113.2:443" {
+					t.Errorf("%s of %v, outside %v", e.Type, e.Flow, e.Next)
+				}
+			}, second, 30*second)
+			test.play(m)
+			if !slices.Equal(got, test.want) {
+				t.Errorf("events %v, not %v", got, test.want)
+			}
+		})
+	}
+}
