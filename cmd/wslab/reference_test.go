@@ -23,7 +23,7 @@ func TestReference(t *testing.T) {
 	lab := schemaText(t, topology.Schema(reg))
 	scenario := schemaText(t, scenarios.Schema(suite.Known(reg)))
 	reference := "# Reference\n\nMade from the registries of kinds, toxics and strategies: `go test ./cmd/wslab -run Reference -update`.\n\n" +
-		topology.Reference(reg)
+		topology.Reference(reg) + "\n" + scenarios.Reference()
 	for file, want := range map[string]string{
 		"../../docs/reference.md":         reference,
 		"../../docs/lab.schema.json":      lab,
