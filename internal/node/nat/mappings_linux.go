@@ -109,15 +109,15 @@ func (m *mappings) see(now time.Time, e netfilter.Entry) {
 
 // update takes in what an entry says about its mapping.
 func (m *mappings) update(now time.Time, p *mapping, e netfilter.Entry) {
-	if e.Packets > p.packets {
-		p.packets = e.Packets
-		m.passed(now, p)
-	}
 	if e.Timeout > 0 {
 		p.expires = now.Add(e.Timeout)
 	}
 	if e.State != netfilter.StateNone {
 		p.state = e.State
+	}
+	if e.Packets > p.packets {
+		p.packets = e.Packets
+		m.passed(now, p)
 	}
 	if p.state.Over() && !p.over {
 		p.over = true
