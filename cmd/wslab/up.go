@@ -92,7 +92,7 @@ func (c *cli) printUp(e engine.Engine, r *lab.Result) error {
 func (c *cli) printUpTable(e engine.Engine, r *lab.Result) error {
 	if r.Changes.None() {
 		c.progress("lab %s is up already and equal to its file: nothing changed", r.Plan.Lab)
-	} else {
+	} else if len(r.Changes.Replaced)+len(r.Changes.Removed) > 0 {
 		for _, what := range []struct {
 			word  string
 			names []string

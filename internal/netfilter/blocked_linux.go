@@ -63,7 +63,7 @@ func (b *Blocked) RunLog(ctx context.Context, log *Log) error {
 			return err
 		case <-ctx.Done():
 			err := log.Close()
-			<-ended
+			_ = <-ended
 			b.tick(time.Now())
 			return err
 		}

@@ -159,7 +159,7 @@ func (t *translator) follow(ctx context.Context, watch *netfilter.Watch) error {
 		case <-ticker.C:
 			if err := t.look(); err != nil {
 				_ = watch.Close() // the error above is the cause
-				<-ended
+				_ = <-ended
 				return err
 			}
 		case err := <-ended:
@@ -167,7 +167,7 @@ func (t *translator) follow(ctx context.Context, watch *netfilter.Watch) error {
 			return err
 		case <-ctx.Done():
 			err := watch.Close()
-			<-ended
+			_ = <-ended
 			return err
 		}
 	}
@@ -207,6 +207,10 @@ func (t *translator) keepTogether(now time.Time, p *intercept.Pair, entries map[
 			}
 		}
 	case t.settings.OnExpiry != Recover && t.mappings.forgotten(p.Inner(), p.Outer()):
+		// First the entries: with one left, packets would pass that have no socket.
+		if err := errors.Join(t.table.Delete(p.Inner()), t.table.Delete(p.Outer())); err != nil {
+			t.env.Logf("%v", err)
+		}
 		p.Vanish()
 	}
 }
