@@ -49,6 +49,7 @@ type mapping struct {
 	expires         time.Time // when the kernel would remove it
 	state           netfilter.TCPState
 	over            bool // recorded as closed
+	doomed          bool // being flushed
 }
 
 func newMappings(record func(trace.Event), silence, timeout time.Duration) *mappings {
@@ -138,6 +139,7 @@ func (m *mappings) passed(now time.Time, p *mapping) {
 func (m *mappings) destroyed(now time.Time, e netfilter.Entry) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	m.ended[e.Orig] = time.Now()
 	if m.replaced[e.Orig] == e.ID {
 		delete(m.replaced, e.Orig)
 	}
@@ -154,6 +156,8 @@ func (m *mappings) destroyed(now time.Time, e netfilter.Entry) {
 func (m *mappings) end(now time.Time, orig netfilter.Tuple, p *mapping) {
 	switch {
 	case p.over:
+	case p.doomed:
+		m.event(now, trace.MappingFlushed, p, now.Sub(p.last))
 	case p.state.Closing():
 		m.event(now, trace.MappingClosed, p, 0)
 	case now.Before(p.expires.Add(-early)):
@@ -178,20 +182,27 @@ func (m *mappings) forget(orig netfilter.Tuple, p *mapping) {
 	m.gone = append(m.gone, p)
 }
 
-// flush records that every mapping is taken away, and returns how many there were
-// that were not over already.
-func (m *mappings) flush(now time.Time) int {
+// flush has remove take every entry out of the kernel's table, records that the
+// mappings were taken away, and returns how many there were that were not over already.
+func (m *mappings) flush(remove func() error) (int, error) {
 	m.mu.Lock()
-	defer m.mu.Unlock()
 	n := 0
-	for orig, p := range m.known {
+	for _, p := range m.known {
+		p.doomed = true
 		if !p.over {
 			n++
-			m.event(now, trace.MappingFlushed, p, now.Sub(p.last))
 		}
-		m.forget(orig, p)
 	}
-	return n
+	m.mu.Unlock()
+	err := remove() // the kernel's announcements come meanwhile, or later
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for orig, p := range m.known {
+		if p.doomed && err == nil {
+			m.end(time.Now(), orig, p)
+		}
+	}
+	return n, err
 }
 
 // move lets a mapping go on under another entry: an adopted connection's outer leg

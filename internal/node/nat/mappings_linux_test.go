@@ -56,10 +56,20 @@ func TestMappings(t *testing.T) {
 		}, []trace.Type{trace.MappingCreated, trace.MappingClosed}},
 		{"is flushed", func(m *mappings) {
 			m.announced(at(0), entry(1, 3, open, 30*second))
-			if n := m.flush(at(second)); n != 1 {
-				t.Errorf("flushed %d", n)
+			if n, err := m.flush(func() error { return nil }); n != 1 || err != nil {
+				t.Errorf("flushed %d, %v", n, err)
 			}
 			m.destroyed(at(second), entry(1, 3, open, 0))
+		}, []trace.Type{trace.MappingCreated, trace.MappingFlushed}},
+		{"is flushed and announced at once", func(m *mappings) {
+			m.announced(at(0), entry(1, 3, open, 30*second))
+			n, err := m.flush(func() error {
+				m.destroyed(at(second), entry(1, 3, open, 0))
+				return nil
+			})
+			if n != 1 || err != nil {
+				t.Errorf("flushed %d, %v", n, err)
+			}
 		}, []trace.Type{trace.MappingCreated, trace.MappingFlushed}},
 		{"is flushed by somebody else", func(m *mappings) {
 			m.announced(at(0), entry(1, 3, open, 30*second))
@@ -71,6 +81,13 @@ func TestMappings(t *testing.T) {
 			m.destroyed(at(0), entry(1, 3, netfilter.StateClose, 0))
 			m.listed(read, time.Now(), []netfilter.Entry{entry(1, 3, netfilter.StateClose, 10*second)})
 		}, []trace.Type{trace.MappingCreated, trace.MappingClosed}},
+		{"was read before it was replaced", func(m *mappings) {
+			m.announced(at(0), entry(1, 3, open, 30*second))
+			m.move(entry(1, 0, 0, 0).Orig, tuple("203.0.113.1:5000", "203.0.113.2:443"))
+			read := time.Now()
+			m.destroyed(at(0), entry(1, 3, open, 0))
+			m.listed(read, time.Now(), []netfilter.Entry{entry(1, 3, open, 30*second)})
+		}, []trace.Type{trace.MappingCreated}},
 		{"takes the port of another", func(m *mappings) {
 			m.announced(at(0), entry(1, 7, netfilter.StateTimeWait, 120*second))
 			m.announced(at(second), entry(2, 1, netfilter.StateSYNSent, 120*second))

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/wslab/wslab/internal/netfilter"
@@ -31,6 +32,7 @@ type translator struct {
 	timeout  time.Duration
 	table    *netfilter.Conntrack
 	mappings *mappings
+	reading  sync.Mutex // the table, so that it is not flushed meanwhile
 	taker    *intercept.Interceptor
 }
 
@@ -129,15 +131,23 @@ func (t *translator) flushOld() error {
 
 // flush forgets every mapping.
 func (t *translator) flush() (int, error) {
+	t.reading.Lock()
+	defer t.reading.Unlock()
+	if _, err := t.read(); err != nil {
+		return 0, err
+	}
+	return t.mappings.flush(t.table.Flush)
+}
+
+// read reads the table. The caller holds reading.
+func (t *translator) read() ([]netfilter.Entry, error) {
 	start := time.Now()
 	entries, err := t.table.List()
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
-	now := time.Now()
-	t.mappings.listed(start, now, entries)
-	n := t.mappings.flush(now)
-	return n, t.table.Flush()
+	t.mappings.listed(start, time.Now(), entries)
+	return entries, nil
 }
 
 // follow keeps the mappings as the kernel has them.
@@ -173,21 +183,20 @@ func (t *translator) follow(ctx context.Context, watch *netfilter.Watch) error {
 	}
 }
 
-// look reads the table.
+// look reads the table and acts on what it shows.
 func (t *translator) look() error {
-	start := time.Now()
-	entries, err := t.table.List()
+	t.reading.Lock()
+	defer t.reading.Unlock()
+	entries, err := t.read()
 	if err != nil {
 		return err
 	}
-	now := time.Now()
-	t.mappings.listed(start, now, entries)
 	byOrig := make(map[netfilter.Tuple]netfilter.Entry, len(entries))
 	for _, e := range entries {
 		byOrig[e.Orig] = e
 	}
 	for _, p := range t.taker.Pairs() {
-		t.keepTogether(now, p, byOrig)
+		t.keepTogether(time.Now(), p, byOrig)
 	}
 	return nil
 }
