@@ -176,10 +176,8 @@ func (p *player) strategy(client *topology.NodeSpec, name string) (json.RawMessa
 	if s, ok := client.Strategies[name]; ok {
 		return s, nil
 	}
-	for _, s := range strategy.Builtin() {
-		if s.Name == name {
-			return mustJSON(s.Strategy), nil
-		}
+	if s, ok := strategy.Find(name); ok {
+		return mustJSON(s), nil
 	}
 	return nil, fmt.Errorf("scenario %s: lab %s knows no strategy %q", p.play.Scenario.Name, p.plan.Lab, name)
 }

@@ -8,8 +8,12 @@ package scenarios
 
 import (
 	"encoding/json"
+	"math"
 	"slices"
 	"time"
+
+	"github.com/wslab/wslab/strategy"
+	"github.com/wslab/wslab/topology"
 )
 
 // Scenario is a scenario file that was read and checked.
@@ -89,14 +93,32 @@ func (s *Scenario) Duration() time.Duration {
 }
 
 // MaxSpeed returns the largest speed that the play bears, and the setting that
-// limits it: the kernel counts whole seconds.
+// limits it: the kernel counts whole seconds. 0 is no limit. A strategy that only the
+// lab defines is not known here; the lab's own plan has checked it.
 func (p Play) MaxSpeed() (speed float64, key string) {
+	limit := func(most float64, by string) {
+		if most > 0 && !math.IsInf(most, 1) && (speed == 0 || most < speed) {
+			speed, key = most, by
+		}
+	}
 	for _, c := range p.With {
-		if c.MaxSpeed > 0 && (speed == 0 || c.MaxSpeed < speed) {
-			speed, key = c.MaxSpeed, c.Node+"."+c.Limit
+		limit(c.MaxSpeed, c.Node+"."+c.Limit)
+	}
+	for _, name := range p.Clients() {
+		if s, ok := p.known(name); ok {
+			most, by := topology.MaxSpeed(s.WithDefaults())
+			limit(most, name+"."+by)
 		}
 	}
 	return speed, key
+}
+
+// known returns a strategy that the scenario defines or that is built in.
+func (p Play) known(name string) (s strategy.Strategy, ok bool) {
+	if raw, own := p.Scenario.Strategies[name]; own {
+		return s, json.Unmarshal(raw, &s) == nil
+	}
+	return strategy.Find(name)
 }
 
 // Clients are the strategies that the play has expectations of, in order.

@@ -80,3 +80,13 @@ func Builtin() []Named {
 		}},
 	}
 }
+
+// Find returns the built-in strategy of that name.
+func Find(name string) (s Strategy, ok bool) {
+	for _, n := range Builtin() {
+		if n.Name == name {
+			return n.Strategy, true
+		}
+	}
+	return Strategy{}, false
+}

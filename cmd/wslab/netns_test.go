@@ -241,6 +241,18 @@ func TestNetnsExec(t *testing.T) {
 	}
 }
 
+// TestSpeedBeyondTheKernelsClockIsRefused before anything is brought up.
+func TestSpeedBeyondTheKernelsClockIsRefused(t *testing.T) {
+	r := newNetnsRig(t)
+	_, stderr, code := r.run("run", "nat-idle", "--speed", "20")
+	if code != exitUsage || !strings.Contains(stderr, "tcp-keepalive.keepalive.tcp.idle under one second") || !strings.Contains(stderr, "the largest speed that works here is 15") {
+		t.Errorf("exit code %d\n%s", code, stderr)
+	}
+	if stdout, _, _ := r.run("ps"); stdout != "" {
+		t.Errorf("brought up: %s", stdout)
+	}
+}
+
 // TestNetnsAsOrdinaryUser needs no privilege at all.
 func TestNetnsAsOrdinaryUser(t *testing.T) {
 	if os.Geteuid() != 0 {

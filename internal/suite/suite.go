@@ -144,7 +144,15 @@ func find(running []engine.LabStatus, ref string) *engine.LabStatus {
 
 // stage plays everything that is for one lab.
 func (s *Suite) stage(ctx context.Context, st stage, status *engine.LabStatus) (results []*scenarios.Result, err error) {
-	name := ""
+	name, speed := "", s.Speed
+	if status != nil {
+		speed = status.Speed
+	}
+	for _, p := range st.plays {
+		if most, key := p.MaxSpeed(); most > 0 && speed > most {
+			return nil, fmt.Errorf("scenario %s: %w", p.Scenario.Name, &topology.SpeedError{Speed: speed, Max: most, Key: key})
+		}
+	}
 	if status == nil {
 		var down func(context.Context) error
 		name, down, err = s.bringUp(ctx, st.ref)
