@@ -198,7 +198,10 @@ func (m *mappings) flush(remove func() error) (int, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for orig, p := range m.known {
-		if p.doomed && err == nil {
+		switch {
+		case err != nil:
+			p.doomed = false
+		case p.doomed:
 			m.end(time.Now(), orig, p)
 		}
 	}
