@@ -323,5 +323,5 @@ func gist(cause string) string {
 	cause = numbers.ReplaceAllString(cause, "N")
 	cause = strings.ReplaceAll(cause, "and no message was lost", "LOST")
 	cause = regexp.MustCompile(`with N of N messages? lost`).ReplaceAllString(cause, "LOST")
-	return strings.NewReplacer("N ms", "N", "N s", "N").Replace(cause)
+	return strings.NewReplacer("N ms", "N", "N s", "N", "saw it at once", "saw it N later").Replace(cause)
 }
