@@ -50,13 +50,16 @@ func Known(reg *topology.Registry) scenarios.Known {
 // Find returns the scenarios that are named: files, or built-in ones by name. No
 // name is every built-in one.
 func Find(names []string, known scenarios.Known) ([]*scenarios.Scenario, error) {
-	builtin, err := scenarios.Builtin(known)
-	if err != nil || len(names) == 0 {
-		return builtin, err
+	var builtin []*scenarios.Scenario
+	if len(names) == 0 || slices.ContainsFunc(names, func(n string) bool { return !isFile(n) }) {
+		var err error
+		if builtin, err = scenarios.Builtin(known); err != nil || len(names) == 0 {
+			return builtin, err
+		}
 	}
 	var found []*scenarios.Scenario
 	for _, name := range names {
-		if strings.ContainsAny(name, `/\`) || filepath.Ext(name) != "" {
+		if isFile(name) {
 			s, err := scenarios.LoadFile(name, known)
 			if err != nil {
 				return nil, err
@@ -64,13 +67,24 @@ func Find(names []string, known scenarios.Known) ([]*scenarios.Scenario, error) 
 			found = append(found, s)
 			continue
 		}
-		i := slices.IndexFunc(builtin, func(s *scenarios.Scenario) bool { return s.Name == name })
-		if i < 0 {
-			return nil, &lab.NotFoundError{What: "scenario", Name: name, Known: scenarios.Names()}
+		s, err := findBuiltin(builtin, name)
+		if err != nil {
+			return nil, err
 		}
-		found = append(found, builtin[i])
+		found = append(found, s)
 	}
 	return found, nil
+}
+
+// isFile says whether an argument is meant to be a file rather than a name.
+func isFile(arg string) bool { return strings.ContainsAny(arg, `/\`) || filepath.Ext(arg) != "" }
+
+func findBuiltin(builtin []*scenarios.Scenario, name string) (*scenarios.Scenario, error) {
+	i := slices.IndexFunc(builtin, func(s *scenarios.Scenario) bool { return s.Name == name })
+	if i < 0 {
+		return nil, &lab.NotFoundError{What: "scenario", Name: name, Known: scenarios.Names()}
+	}
+	return builtin[i], nil
 }
 
 // ErrNoPlay says that none of the scenarios is for the lab.
