@@ -138,8 +138,8 @@ func TestUpIsIdempotent(t *testing.T) {
 func TestTwoInstances(t *testing.T) {
 	needDocker(t)
 	first, second := instance(t, "one"), instance(t, "two")
-	must(t, "up", "home", "--name", first)
-	_, stderr, code := wslab(t, "up", "home", "--name", second)
+	must(t, "up", "home", "--name", first, "--speed", "10")
+	_, stderr, code := wslab(t, "up", "home", "--name", second, "--speed", "10")
 	if code != 0 || !strings.Contains(stderr, "is taken by another lab") {
 		t.Fatalf("exit code %d\n%s", code, stderr)
 	}

@@ -133,13 +133,8 @@ func TestNetnsSideBySide(t *testing.T) {
 			t.Errorf("%s:\n%s", name, out)
 		}
 	}
-	_, stderr, code := r.run("ps")
-	if code != 0 {
-		t.Error(stderr)
-	}
-	_, stderr, code = r.run("run")
-	if code != exitUsage && code != exitPassed {
-		t.Errorf("run with two labs: exit code %d\n%s", code, stderr)
+	if _, stderr, code := r.run("logs"); code != exitUsage || !strings.Contains(stderr, "several labs are running, name one of them: one, two") {
+		t.Errorf("logs of which lab: exit code %d\n%s", code, stderr)
 	}
 	r.must("down", "--all")
 	r.awaitNone()
