@@ -240,7 +240,7 @@ func (l *loader) lab(v *topology.Value, ref string) *topology.Lab {
 	if err != nil {
 		var problems topology.Problems
 		if errors.As(err, &problems) {
-			v.Problemf("see: wslab validate "+ref, "lab %s has %d problems of its own", ref, len(problems))
+			v.Problemf("see: wslab validate "+ref, "lab %s has problems of its own (%d)", ref, len(problems))
 		} else {
 			v.Problemf("", "%s", err)
 		}

@@ -189,7 +189,7 @@ func (e *Engine) end(f labFiles, pid int) error {
 
 // Open returns the running instance, or ErrNoLab.
 func (e *Engine) Open(ctx context.Context, lab string) (engine.Lab, error) {
-	l := &Lab{files: e.files(lab), binary: e.binary}
+	l := &Lab{files: e.files(lab)}
 	r, err := l.ask(ctx, request{Op: opPlan})
 	if err != nil {
 		return nil, err

@@ -23,9 +23,8 @@ import (
 
 // Lab is a running instance. It is safe for concurrent use.
 type Lab struct {
-	files  labFiles
-	binary string
-	plan   *topology.Plan
+	files labFiles
+	plan  *topology.Plan
 }
 
 // Plan as it is running.
@@ -68,20 +67,20 @@ func (l *Lab) Nodes(ctx context.Context) ([]engine.NodeStatus, error) {
 	if err != nil {
 		return nil, err
 	}
+	outside := hostPIDs(p.Supervisor)
 	for i := range p.Nodes {
-		if p.Nodes[i].PID != 0 {
-			p.Nodes[i].PID = hostPID(p.Supervisor, p.Nodes[i].PID)
-		}
+		p.Nodes[i].PID = outside[p.Nodes[i].PID]
 	}
 	return p.Nodes, nil
 }
 
-// hostPID finds a child of the supervisor as the host numbers it, from its number
-// in the lab's PID namespace.
-func hostPID(supervisor, inside int) int {
+// hostPIDs numbers the children of the supervisor as the host does, by their
+// numbers in the lab's PID namespace.
+func hostPIDs(supervisor int) map[int]int {
+	outside := make(map[int]int)
 	tasks, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", supervisor))
 	if err != nil {
-		return 0
+		return outside
 	}
 	for _, t := range tasks {
 		children, err := os.ReadFile(t)
@@ -89,12 +88,12 @@ func hostPID(supervisor, inside int) int {
 			continue
 		}
 		for _, child := range fieldsInt(string(children)) {
-			if pidInside(child) == inside {
-				return child
+			if inside := pidInside(child); inside != 0 {
+				outside[inside] = child
 			}
 		}
 	}
-	return 0
+	return outside
 }
 
 // pidInside returns a process's number in its innermost PID namespace.
@@ -179,7 +178,7 @@ func (l *Lab) Exec(ctx context.Context, node string, c engine.Command) (int, err
 	if err != nil {
 		return 0, err
 	}
-	conn, _, err := l.dialExec()
+	conn, _, err := l.files.dial()
 	if err != nil {
 		return 0, errors.Join(err, finish())
 	}
@@ -208,8 +207,6 @@ func (l *Lab) Exec(ctx context.Context, node string, c engine.Command) (int, err
 	}
 	return p.Exit, err
 }
-
-func (l *Lab) dialExec() (*net.UnixConn, bool, error) { return l.files.dial() }
 
 // standardFiles returns the files that a program's standard input, output and
 // error are. What is not a file is piped; finish waits until the pipes are empty.

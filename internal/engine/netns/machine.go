@@ -211,6 +211,16 @@ func (m *machine) stop() {
 	}
 }
 
+// killProgram kills a program and its children, unless it has ended: its number
+// may be another's by then.
+func (m *machine) killProgram(pid int) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if _, running := m.programs[pid]; running {
+		_ = unix.Kill(-pid, unix.SIGKILL) // it may be ending right now
+	}
+}
+
 // zombies lists our dead children, as /proc has them.
 func zombies() []int {
 	dirs, err := filepath.Glob("/proc/[0-9]*")
@@ -260,7 +270,7 @@ func (s *supervisor) exec(m *machine, r request, files []*os.File, rest *bufio.R
 	pid := cmd.Process.Pid
 	go func() {
 		forwardSignals(rest, pid)
-		_ = unix.Kill(-pid, unix.SIGKILL) // the client is gone; of a program that has ended there is nothing to kill
+		m.killProgram(pid) // the client is gone
 	}()
 	err = cmd.Wait()
 	m.mu.Lock()
