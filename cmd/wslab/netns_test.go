@@ -1,9 +1,11 @@
 package main
 
 import (
+	"bufio"
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -169,6 +171,57 @@ func TestNetnsKilledSupervisorTakesEverythingAlong(t *testing.T) {
 		t.Errorf("files left: %q", files)
 	}
 	r.must("up", "corporate")
+}
+
+// TestNetnsInterruptedRunLeavesNothing sends Ctrl-C in the middle of a play, and
+// kills a run: the first cleans up, of the second the next command says what is left.
+func TestNetnsInterruptedRunLeavesNothing(t *testing.T) {
+	r := newNetnsRig(t)
+	half := func() *exec.Cmd {
+		t.Helper()
+		cmd := r.command("run", "nat-idle", "--speed", "10")
+		progress, err := cmd.StderrPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		for lines := bufio.NewScanner(progress); lines.Scan(); {
+			if strings.Contains(lines.Text(), "step 2 of 3") {
+				go func() { _, _ = io.Copy(io.Discard, progress) }()
+				return cmd
+			}
+		}
+		t.Fatal("the run ended before its second step")
+		return nil
+	}
+	interrupted := half()
+	if err := interrupted.Process.Signal(os.Interrupt); err != nil {
+		t.Fatal(err)
+	}
+	_ = interrupted.Wait()
+	if code := interrupted.ProcessState.ExitCode(); code != exitInterrupted {
+		t.Errorf("exit code %d", code)
+	}
+	r.awaitNone()
+	if files := r.files(); len(files) > 0 {
+		t.Errorf("files left: %q", files)
+	}
+
+	killed := half()
+	if err := killed.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	_ = killed.Wait()
+	if out := r.must("ps"); !strings.Contains(out, "home") {
+		t.Errorf("ps does not show the lab of the killed run:\n%s", out)
+	}
+	if out := r.must("run", "reset", "--lab", "home"); !strings.Contains(out, "as expected") {
+		t.Errorf("the lab of the killed run does not work any more:\n%s", out)
+	}
+	r.must("down", "--all")
+	r.awaitNone()
 }
 
 func TestNetnsCrashedNodeIsNamed(t *testing.T) {

@@ -77,6 +77,19 @@ func (m *mappings) listed(start, now time.Time, entries []netfilter.Entry) {
 	maps.DeleteFunc(m.ended, func(_ netfilter.Tuple, end time.Time) bool { return end.Before(start) })
 }
 
+// idle says that there is no mapping that silence could end: none at all, or only
+// some of connections that are over.
+func (m *mappings) idle() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, p := range m.known {
+		if !p.over {
+			return false
+		}
+	}
+	return len(m.legs) == 0
+}
+
 // announced takes in what the kernel announces about an entry that is there.
 func (m *mappings) announced(now time.Time, e netfilter.Entry) {
 	m.mu.Lock()

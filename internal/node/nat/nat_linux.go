@@ -20,6 +20,11 @@ import (
 // kernel evict what has expired, and its counters tell when packets have passed.
 const poll = 100 * time.Millisecond
 
+// idlePoll is how often it is read while there is nothing whose silence counts: the
+// kernel walks the whole table of the machine for it (nf_conntrack_buckets), and
+// announces new entries by itself.
+const idlePoll = 2 * time.Second
+
 // silence is the shortest silence after which a packet is recorded as having
 // refreshed a mapping, in lab time; at high speeds, what two looks at the table can tell.
 const silence = time.Second
@@ -164,9 +169,14 @@ func (t *translator) follow(ctx context.Context, watch *netfilter.Watch) error {
 	}()
 	ticker := time.NewTicker(poll)
 	defer ticker.Stop()
+	var looked time.Time
 	for {
 		select {
-		case <-ticker.C:
+		case now := <-ticker.C:
+			if now.Sub(looked) < idlePoll && t.mappings.idle() && len(t.taker.Pairs()) == 0 {
+				continue
+			}
+			looked = now
 			if err := t.look(); err != nil {
 				_ = watch.Close() // the error above is the cause
 				_ = <-ended
