@@ -69,9 +69,34 @@ func leftovers(t *testing.T, lab string) string {
 		if err != nil {
 			t.Skipf("docker command line: %v", err)
 		}
-		all = append(all, strings.Fields(string(out))...)
+		for line := range strings.Lines(string(out)) {
+			if line = strings.TrimSpace(line); !lostCount(t, line) {
+				all = append(all, line)
+			}
+		}
 	}
-	return strings.Join(all, " ")
+	return strings.Join(all, ", ")
+}
+
+// lostCount says whether a network is left only because the engine counts endpoints
+// that are not there: a fault of engine 20.10, which nobody but a restart of the
+// engine can mend. The command has said so.
+func lostCount(t *testing.T, left string) bool {
+	t.Helper()
+	name, isNetwork := strings.CutPrefix(left, "network ")
+	if !isNetwork {
+		return false
+	}
+	connected, err := exec.Command("docker", "network", "inspect", "--format", "{{len .Containers}}", name).Output()
+	if err != nil || strings.TrimSpace(string(connected)) != "0" {
+		return false
+	}
+	out, err := exec.Command("docker", "network", "rm", name).CombinedOutput()
+	if err != nil && strings.Contains(string(out), "has active endpoints") {
+		t.Logf("the engine has lost count: %s", bytes.TrimSpace(out))
+		return true
+	}
+	return false
 }
 
 type cell struct {
@@ -235,9 +260,9 @@ func TestCrashedNodeIsNamed(t *testing.T) {
 			t.Fatalf("ps does not see it: %v", nodes())
 		}
 	}
-	_, stderr, code := wslab(t, "run", "reset", "--lab", name)
-	if code == 0 || !strings.Contains(stderr, "server") {
-		t.Errorf("run does not name the node: exit code %d\n%s", code, stderr)
+	stdout, stderr, code := wslab(t, "run", "reset", "--lab", name)
+	if code == 0 || !strings.Contains(stdout+stderr, "server") {
+		t.Errorf("run does not name the node: exit code %d\n%s%s", code, stdout, stderr)
 	}
 	must(t, "up", "home", "--name", name)
 	if got := nodes()["server"]; got != "running" {

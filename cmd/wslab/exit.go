@@ -62,6 +62,8 @@ func exitCode(ctx context.Context, err error, stderr io.Writer) int {
 		unfit     *engine.UnfitError
 		notFound  *lab.NotFoundError
 		ambiguous *lab.AmbiguousError
+
+		leftBehind *engine.LeftBehindError
 	)
 	switch {
 	case errors.As(err, &program):
@@ -70,6 +72,9 @@ func exitCode(ctx context.Context, err error, stderr io.Writer) int {
 		return exitFailed
 	case ctx.Err() != nil:
 		_, _ = fmt.Fprintln(stderr, "wslab: interrupted")
+		if errors.As(err, &leftBehind) {
+			_, _ = fmt.Fprintln(stderr, "wslab:", leftBehind)
+		}
 		return exitInterrupted
 	case errors.As(err, &problems):
 		_, _ = fmt.Fprintln(stderr, problems)

@@ -257,8 +257,8 @@ func TestNetnsCrashedNodeIsNamed(t *testing.T) {
 			t.Fatalf("%+v", nodes())
 		}
 	}
-	if _, stderr, code := r.run("run", "reset"); code == 0 || !strings.Contains(stderr, "server") {
-		t.Errorf("run: %d %s", code, stderr)
+	if stdout, stderr, code := r.run("run", "reset", "--lab", "home"); code == 0 || !strings.Contains(stdout+stderr, "server") {
+		t.Errorf("run: %d %s%s", code, stdout, stderr)
 	}
 	r.must("up", "home")
 	if got := nodes()["server"].State; got != "running" {

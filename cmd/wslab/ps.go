@@ -56,6 +56,9 @@ func (c *cli) printPS(docs []psDocument) error {
 	var rows [][]string
 	for _, d := range docs {
 		age := time.Since(d.Created).Round(time.Second).String()
+		if len(d.NodeStatus) == 0 {
+			rows = append(rows, []string{d.Name, "-", "-", "-", age, "left over; remove it with: wslab down " + d.Name})
+		}
 		for _, n := range d.NodeStatus {
 			state := string(n.State)
 			if n.State == engine.Exited {

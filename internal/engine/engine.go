@@ -6,6 +6,7 @@ package engine
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"time"
 
@@ -127,6 +128,21 @@ var ErrNoLab = errors.New("no such lab")
 // ErrRangeTaken says that Up found a range of the plan in use by another lab,
 // which took it after Taken had answered. The caller may plan anew.
 var ErrRangeTaken = errors.New("address range taken by another lab")
+
+// LeftBehindError says that an Up that failed or was interrupted could not remove
+// everything that it had made.
+type LeftBehindError struct {
+	Lab string
+	Err error
+}
+
+// Error says what to do about it.
+func (e *LeftBehindError) Error() string {
+	return fmt.Sprintf("not everything of lab %s could be removed again, try: wslab down %s: %v", e.Lab, e.Lab, e.Err)
+}
+
+// Unwrap returns the cause.
+func (e *LeftBehindError) Unwrap() error { return e.Err }
 
 // UnfitError says that the environment cannot do what was asked: no engine, no
 // privilege, too old. The command ends with exit code 3.

@@ -104,6 +104,8 @@ func (s *Suite) Run(ctx context.Context, list []*scenarios.Scenario, all bool) (
 	if err != nil {
 		return nil, err
 	}
+	// What is left of a lab is nothing to play on.
+	running = slices.DeleteFunc(running, func(l engine.LabStatus) bool { return l.Running == 0 })
 	if s.Lab != "" {
 		one, err := lab.Find(ctx, s.Engine, s.Lab)
 		if err != nil {

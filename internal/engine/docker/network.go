@@ -74,7 +74,7 @@ func (e *Engine) removeNetwork(ctx context.Context, id string) error {
 			return nil
 		}
 		if try == tries {
-			return fmt.Errorf("remove the network: %w", err)
+			return removalError(err)
 		}
 		// Somebody's own container is connected, or the engine has forgotten to
 		// disconnect one of ours.
@@ -89,6 +89,16 @@ func (e *Engine) removeNetwork(ctx context.Context, id string) error {
 			_ = e.client.NetworkDisconnect(ctx, id, container, true) // the next try says whether it helped
 		}
 	}
+}
+
+// removalError explains why a network cannot be removed. Engine 20.10 sometimes
+// loses count of a network's endpoints when containers come and go at the same moment; then
+// nothing is connected, and only a restart makes the engine count anew.
+func removalError(err error) error {
+	if strings.Contains(err.Error(), "has active endpoints") {
+		return fmt.Errorf("remove the network: %w\n  if no container is connected to it, the engine has lost count: restart the Docker engine, then try again", err)
+	}
+	return fmt.Errorf("remove the network: %w", err)
 }
 
 // Taken returns the ranges of all networks of the engine but the lab's own.

@@ -68,7 +68,7 @@ func (e *Engine) Up(ctx context.Context, p *topology.Plan, progress engine.Progr
 		return changes, nil
 	}
 	if undone := u.undo(ctx); undone != nil {
-		err = errors.Join(err, fmt.Errorf("not everything could be removed again, see wslab down %s: %w", p.Lab, undone))
+		err = errors.Join(err, &engine.LeftBehindError{Lab: p.Lab, Err: undone})
 	}
 	return engine.Changes{}, err
 }
