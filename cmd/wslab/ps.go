@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -30,10 +31,16 @@ func (c *cli) psCommand() *cobra.Command {
 				docs := make([]psDocument, 0, len(labs))
 				for _, l := range labs {
 					running, err := e.Open(cmd.Context(), l.Name)
+					if errors.Is(err, engine.ErrNoLab) {
+						continue // taken down at this moment
+					}
 					if err != nil {
 						return err
 					}
 					nodes, err := running.Nodes(cmd.Context())
+					if errors.Is(err, engine.ErrNoLab) {
+						continue
+					}
 					if err != nil {
 						return err
 					}

@@ -209,13 +209,16 @@ func (e *Engine) Labs(ctx context.Context) ([]engine.LabStatus, error) {
 	var all []engine.LabStatus
 	for _, name := range names {
 		opened, err := e.Open(ctx, name)
-		if errors.Is(err, engine.ErrNoLab) {
+		if errors.Is(err, engine.ErrNoLab) || errors.Is(err, errSupervisorGone) {
 			continue
 		}
 		if err != nil {
 			return nil, err
 		}
 		nodes, err := opened.Nodes(ctx)
+		if errors.Is(err, engine.ErrNoLab) || errors.Is(err, errSupervisorGone) {
+			continue // taken down at this moment
+		}
 		if err != nil {
 			return nil, err
 		}
