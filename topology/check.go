@@ -23,6 +23,9 @@ type NodeCheck struct {
 // Problemf reports what is wrong with a key of the node ("via[0]"; "" for the
 // node itself). hint may be empty.
 func (c *NodeCheck) Problemf(key, hint, format string, args ...any) {
+	if hint == "" && c.Node.fromPreset(key) {
+		hint = key + " is from preset " + c.Node.Preset.Name
+	}
 	if key == "" {
 		c.Lab.doc.find("nodes."+c.Node.Name).label().Problemf(hint, format, args...)
 		return
@@ -40,7 +43,7 @@ func (c *NodeCheck) Suggest(name string, candidates []string) string {
 // node, which is a problem already, everything reaches everything.
 func (c *NodeCheck) Reaches(from, to string) bool { return c.routes.reaches(from, to) }
 
-// InFile says whether the file itself gives the key.
+// InFile says whether the file itself gives the key: what a preset gives is not in it.
 func (c *NodeCheck) InFile(key string) bool {
 	return c.Lab.doc.Has("nodes." + c.Node.Name + "." + key)
 }
@@ -72,31 +75,35 @@ func (l *loader) checkNodes(nodes *Value) {
 }
 
 // checkRoles reports a lab without a client or without a server. Clients are the
-// kinds that do nothing for others.
+// nodes that do nothing for others.
 func (l *loader) checkRoles(nodes *Value) {
 	if len(l.lab.Nodes) == 0 {
 		return // said already
 	}
 	for _, role := range []struct {
 		name string
-		has  func(*Kind) bool
+		has  func(*Node) bool
 	}{
-		{"client", (*Kind).isClient},
-		{"server", func(k *Kind) bool { return k.Target }},
+		{"client", (*Node).isClient},
+		// Somebody else's program may be one: nobody knows what it does.
+		{"server", func(n *Node) bool { return n.Kind.Target || n.Kind.Opaque }},
 	} {
-		if slices.ContainsFunc(l.lab.Nodes, func(n Node) bool { return role.has(n.Kind) }) {
+		if slices.ContainsFunc(l.lab.Nodes, func(n Node) bool { return role.has(&n) }) {
 			continue
 		}
 		hint := ""
-		if i := slices.IndexFunc(l.reg.Kinds, role.has); i >= 0 {
+		if i := slices.IndexFunc(l.reg.Kinds, func(k *Kind) bool { return !k.Opaque && role.has(&Node{Kind: k}) }); i >= 0 {
 			hint = "add one: NAME: { kind: " + l.reg.Kinds[i].Name + ", on: [NETWORK] }"
 		}
 		nodes.label().Problemf(hint, "the lab has no %s", role.name)
 	}
 }
 
-// isClient says whether nodes of the kind do nothing for others.
-func (k *Kind) isClient() bool { return !k.Routes && !k.Carries && !k.Target }
+// isClient says whether the node does nothing for others.
+func (n *Node) isClient() bool {
+	_, passed := n.Passage()
+	return !passed && !n.Kind.Routes && !n.Kind.Carries && !n.Kind.Target
+}
 
 // checkSizes reports networks that are too small for their nodes.
 func (l *loader) checkSizes() {

@@ -75,7 +75,7 @@ func (v *Value) decode(to reflect.Value, key Key) {
 	case reflect.Float32, reflect.Float64:
 		v.decodeFloat(to, key)
 	case reflect.Interface:
-		if x := v.any(); x != nil {
+		if x := v.Plain(); x != nil {
 			to.Set(reflect.ValueOf(x))
 		}
 	default:
@@ -92,6 +92,9 @@ func describe(t reflect.Type) string {
 		return "a network, such as 10.20.0.0/24"
 	case "netip.Addr":
 		return "an address, such as 10.20.0.5"
+	}
+	if d, ok := reflect.New(t).Interface().(interface{ Describe() string }); ok {
+		return d.Describe()
 	}
 	if reflect.PointerTo(t).Implements(reflect.TypeFor[encoding.TextUnmarshaler]()) {
 		return "text"
@@ -115,19 +118,19 @@ func describe(t reflect.Type) string {
 	return "text"
 }
 
-// any returns the value as encoding/json would have read it, whole numbers as int.
-func (v *Value) any() any {
+// Plain returns the value as encoding/json would have read it, whole numbers as int.
+func (v *Value) Plain() any {
 	switch v.kind {
 	case ListValue:
 		list := make([]any, len(v.list))
 		for i, item := range v.list {
-			list[i] = item.any()
+			list[i] = item.Plain()
 		}
 		return list
 	case MapValue:
 		entries := make(map[string]any, len(v.pairs))
 		for _, p := range v.pairs {
-			entries[p.Key.text] = p.Value.any()
+			entries[p.Key.text] = p.Value.Plain()
 		}
 		return entries
 	case NullValue:

@@ -153,11 +153,16 @@ func (d *Document) Err() error {
 }
 
 func (d *Document) report(line, column, width int, hint, format string, args ...any) {
+	d.problems = append(d.problems, d.problem(line, column, width, hint, format, args...))
+}
+
+// problem is one at a place of the file, not reported yet.
+func (d *Document) problem(line, column, width int, hint, format string, args ...any) Problem {
 	p := Problem{File: d.file, Line: max(1, line), Column: max(1, column), Message: fmt.Sprintf(format, args...), Hint: hint}
 	if p.Line <= len(d.lines) {
 		p.Source = strings.TrimRight(d.lines[p.Line-1], " \t")
 	}
 	// A value may go on in the next line, and a missing one has no width at all.
 	p.Width = max(1, min(width, utf8.RuneCountInString(p.Source)-p.Column+1))
-	d.problems = append(d.problems, p)
+	return p
 }

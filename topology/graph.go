@@ -5,19 +5,30 @@ import (
 	"strings"
 )
 
-// role is what a node of the kind is to a stream: its client, its target, or on its way.
-func (k *Kind) role() string {
+// role is what the node is to a stream: its client, its target, or on its way.
+func (n *Node) role() string {
 	switch {
-	case k.isClient():
+	case n.isClient():
 		return "client"
-	case k.Target:
+	case n.Kind.Target:
 		return "target"
 	}
 	return "way"
 }
 
-// ends says whether connections end at nodes of the kind, which open their own (a proxy).
-func (k *Kind) ends() bool { return k.Carries && !k.Routes }
+// ends says whether connections end at the node, which opens its own (a proxy).
+func (n *Node) ends() bool {
+	_, passed := n.Passage()
+	return passed || n.Kind.Carries && !n.Kind.Routes
+}
+
+// what says what a node is to a reader: its kind, and its preset if it is one.
+func (n *Node) what() string {
+	if n.Preset != nil {
+		return n.Kind.Name + ", " + n.Preset.Name
+	}
+	return n.Kind.Name
+}
 
 // toxicTexts are the toxics at a node from the start, as a reader names them.
 func toxicTexts(l *Lab, node string) []string {
@@ -95,7 +106,7 @@ func depths(l *Lab) map[string]int {
 			neighbours[id] = append(neighbours[id], net)
 			neighbours[net] = append(neighbours[net], id)
 		}
-		if n.Kind.isClient() {
+		if n.isClient() {
 			front = append(front, id)
 		}
 	}

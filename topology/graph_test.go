@@ -6,12 +6,10 @@ import (
 	"errors"
 	"io"
 	"testing"
-
-	"github.com/wslab/wslab/labs"
 )
 
 func TestGraphs(t *testing.T) {
-	for _, name := range labs.Names() {
+	for _, name := range known() {
 		l := embedded(t, name)
 		golden(t, "testdata/graph/"+name+".mmd", Mermaid(l))
 		var svg bytes.Buffer

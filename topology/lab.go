@@ -34,6 +34,9 @@ type Lab struct {
 type Network struct {
 	Name   string
 	Prefix netip.Prefix
+	// Conditions of the network, each way between any two of its nodes: what
+	// [Registry.NewConditions] returned, filled in; nil for none.
+	Conditions any
 }
 
 // Node is one machine of a lab.
@@ -43,8 +46,12 @@ type Node struct {
 	// On lists the networks that the node is on. For a node that routes one
 	// way only (a NAT) the last one is the outside.
 	On []Attachment
-	// Settings is what [Kind.Settings] returned, filled in from the file.
+	// Settings is what [Kind.Settings] returned, filled in from the preset and the file.
 	Settings any
+	// Preset that the node is, nil for none, and the keys of its settings that
+	// the file has not overridden.
+	Preset     *Preset
+	FromPreset []string
 }
 
 // Attachment is a node's place on a network.
@@ -53,6 +60,9 @@ type Attachment struct {
 	// Addr is the address that the file asks for; the zero Addr means that the
 	// plan chooses one.
 	Addr netip.Addr
+	// Conditions of the place, for what arrives there and for what leaves it, beside
+	// those of the network: as [Network.Conditions].
+	Conditions any
 }
 
 // Toxic is a fault on the streams that a node carries.
@@ -63,15 +73,22 @@ type Toxic struct {
 }
 
 // Registry is what a lab file may name. It is put together once, in cmd/wslab,
-// from the explicit lists of kinds, toxics and strategies.
+// from the explicit lists of kinds, toxics, strategies and presets.
 type Registry struct {
 	Kinds  []*Kind
 	Toxics []*ToxicType
+	// Presets may be of any of the kinds.
+	Presets []*Preset
 	// Strategies are the names of the built-in strategies.
 	Strategies []string
 	// NewStrategy returns a pointer to a zero strategy, which a `strategies:`
 	// entry of a lab or a scenario is read into.
 	NewStrategy func() any
+	// NewConditions returns a pointer to conditions of a link that change nothing, which
+	// those of a network or of a node's place on it are read into. nil where there are none.
+	NewConditions func() any
+	// Profiles of conditions.
+	Profiles []*Profile
 }
 
 // Kind is a kind of node, as far as the lab file and the plan are concerned.
@@ -91,8 +108,15 @@ type Kind struct {
 	OneWay bool
 	// Carries says that streams pass through the node, so that toxics can be put at it.
 	Carries bool
+	// Moves says that the address of a node can change while it runs (a laptop that
+	// leaves the office, a line that is given another address): the plan keeps one free
+	// for it, for a one-way router on its outside network, for any other node on each.
+	Moves bool
 	// Target says that clients connect to nodes of this kind (a server).
 	Target bool
+	// Opaque says that nodes of the kind are whatever their program is: they may be
+	// clients, but none that scenarios can speak through.
+	Opaque bool
 	// MinNetworks is the least number of networks a node of this kind is on; 0 means 1.
 	MinNetworks int
 	// Check reports what is wrong with a node beyond its single keys, and may
@@ -110,16 +134,46 @@ type Passage interface {
 	PassageUsers() []string
 }
 
+// passable is implemented by the settings of a node of which only its settings say
+// whether clients can be sent through it.
+type passable interface {
+	// Passage returns nil when they cannot.
+	Passage() Passage
+}
+
+// Passage returns what clients have to know to be sent through the node; ok is
+// false where they cannot.
+func (n *Node) Passage() (p Passage, ok bool) {
+	if may, is := n.Settings.(passable); is {
+		p = may.Passage()
+		return p, p != nil
+	}
+	p, ok = n.Settings.(Passage)
+	return p, ok
+}
+
 // Needs is what a node asks of its engine. Engines give it without knowing why.
 type Needs struct {
 	// Capabilities of Linux, such as "NET_ADMIN".
 	Capabilities []string `json:"capabilities,omitempty"`
 	// Sysctls of the node's network namespace, such as "net.ipv4.ip_forward": "1".
 	Sysctls map[string]string `json:"sysctls,omitempty"`
+	// Networks asks for the ranges of the lab's networks.
+	Networks bool `json:"networks,omitempty"`
 	// Strategies asks for the strategies that the lab defines.
 	Strategies bool `json:"strategies,omitempty"`
+	// OnwardPorts asks for source ports that are the node's own; see [NodeSpec].
+	OnwardPorts bool `json:"onward_ports,omitempty"`
 	// CA asks for the key of the lab's certificate authority, to issue certificates with.
 	CA bool `json:"ca,omitempty"`
+	// Processes says that the node starts programs: it has to be the first process
+	// of a PID namespace of its own, so that they end with it, whatever they do.
+	Processes bool `json:"processes,omitempty"`
+	// Program of the host that the node runs, a name in PATH or an absolute path.
+	Program string `json:"program,omitempty"`
+	// Image is the container image that the node's machine is made of. With a
+	// Program beside it the engine takes the one that it can give.
+	Image string `json:"image,omitempty"`
 }
 
 // ToxicType is a type of toxic, as far as the lab file is concerned.
@@ -141,6 +195,27 @@ func (r *Registry) Kind(name string) (*Kind, bool) {
 		}
 	}
 	return nil, false
+}
+
+// Preset returns the preset of that name.
+func (r *Registry) Preset(name string) (*Preset, bool) {
+	for _, p := range r.Presets {
+		if p.Name == name {
+			return p, true
+		}
+	}
+	return nil, false
+}
+
+// presetsOf returns the names of the presets of a kind, in their order.
+func (r *Registry) presetsOf(kind string) []string {
+	var names []string
+	for _, p := range r.Presets {
+		if p.Kind == kind {
+			names = append(names, p.Name)
+		}
+	}
+	return names
 }
 
 // ToxicType returns the type of toxic of that name.

@@ -3,6 +3,7 @@ package topology
 import (
 	"encoding/json"
 	"net/netip"
+	"reflect"
 	"regexp"
 	"slices"
 	"strings"
@@ -120,7 +121,7 @@ func (l *loader) networks(v *Value) {
 		if !ValidName(n.Name) {
 			p.Key.Problemf(nameHint, "%q cannot be a network's name", n.Name)
 		}
-		if l.network(p.Value, &n) {
+		if l.network(l.networkRange(p.Key, p.Value, &n), &n) {
 			for _, other := range l.lab.Networks {
 				if other.Prefix.IsValid() && other.Prefix.Overlaps(n.Prefix) {
 					p.Value.Problemf("", "%s overlaps network %s (%s)", n.Prefix, other.Name, other.Prefix)
@@ -134,9 +135,28 @@ func (l *loader) networks(v *Value) {
 	}
 }
 
+// networkKeys are the keys of the long form of a network beside its conditions.
+type networkKeys struct {
+	Range string `json:"range" doc:"The range, such as 10.20.0.0/24." required:"true"`
+}
+
+// networkRange reads the conditions of a network that is written in the long form, and
+// returns the value of its range, nil where there is none.
+func (l *loader) networkRange(name, v *Value, n *Network) *Value {
+	if v.Kind() != MapValue || l.reg.NewConditions == nil {
+		return v
+	}
+	n.Conditions, _ = DecodeConditions(l.reg, v, keyNames(Keys(networkKeys{}))...)
+	r := v.Get("range")
+	if r == nil && !v.broken {
+		name.Problemf("write range: 10.20.0.0/24", "network %s has no range", name.Text())
+	}
+	return r
+}
+
 // network reads the range of a network and says whether it can be one.
 func (l *loader) network(v *Value, n *Network) bool {
-	if !v.want(ScalarValue, describe(prefixType)) {
+	if v == nil || !v.want(ScalarValue, describe(prefixType)) {
 		return false
 	}
 	prefix, err := netip.ParsePrefix(v.Text())
@@ -200,7 +220,7 @@ func (l *loader) node(name, v *Value) {
 		return
 	}
 	n.Settings = n.Kind.Settings()
-	l.settings(v, n)
+	l.settings(v, &n)
 	l.lab.Nodes = append(l.lab.Nodes, n)
 }
 
@@ -232,20 +252,49 @@ func (l *loader) kindNames() []string {
 	return names
 }
 
-// settings reads the keys of a node that are its kind's.
-func (l *loader) settings(v *Value, n Node) {
+// settings reads the keys of a node that are its kind's, over those of its preset.
+func (l *loader) settings(v *Value, n *Node) {
 	rest := v.Without("kind", "on")
 	known := append([]string{"kind", "on"}, keyNames(Keys(n.Settings))...)
+	if len(l.reg.presetsOf(n.Kind.Name)) > 0 {
+		known = append(known, presetKey)
+	}
+	if len(l.reg.Presets) > 0 {
+		rest, n.Preset, n.FromPreset = l.reg.WithPreset(n.Kind, rest)
+	}
 	for _, p := range rest.Pairs() {
 		if !slices.Contains(known, p.Key.Text()) {
 			p.Key.Problemf(Suggest(p.Key.Text(), known), "unknown key %q in a %s", p.Key.Text(), n.Kind.Name)
 			rest = rest.Without(p.Key.Text())
 		}
 	}
+	if v.Get(presetKey) != nil && n.Preset == nil {
+		rest.DecodePart(n.Settings) // what the right preset would have given is not missing
+		return
+	}
 	rest.Decode(n.Settings)
 }
 
-// attachments reads `on`: [office, {dmz: 10.20.1.5}], or {office: 10.20.0.5}, or office.
+// placeKeys are the keys of the long form of a node's place on a network beside its
+// conditions.
+type placeKeys struct {
+	Addr string `json:"addr" doc:"The node's address on the network; the plan chooses one if left out."`
+}
+
+// place reads what stands behind the name of a network in `on`: an address, or a map.
+func (l *loader) place(v *Value, a *Attachment) {
+	if v.Kind() != MapValue || l.reg.NewConditions == nil {
+		a.Addr = l.address(v, a.Network)
+		return
+	}
+	a.Conditions, _ = DecodeConditions(l.reg, v, keyNames(Keys(placeKeys{}))...)
+	if addr := v.Get("addr"); addr != nil {
+		a.Addr = l.address(addr, a.Network)
+	}
+}
+
+// attachments reads `on`: [office, {dmz: 10.20.1.5}], or {office: {addr: 10.20.0.5,
+// delay: 20ms}}, or office.
 func (l *loader) attachments(node string, v *Value) []Attachment {
 	var all []Attachment
 	named := 0
@@ -262,7 +311,7 @@ func (l *loader) attachments(node string, v *Value) []Attachment {
 			l.torn[node] = true
 			return
 		case address != nil:
-			a.Addr = l.address(address, a.Network)
+			l.place(address, &a)
 		}
 		all = append(all, a)
 	}
@@ -483,19 +532,42 @@ func toxicTypeNames(reg *Registry) []string {
 }
 
 // ParseToxic reads a toxic from a type and KEY=VALUE words, as a command line
-// has them. Problems are shown with the words as the source.
+// has them: a list as its items with commas between them, a map as in a lab file, in
+// braces. Problems are shown with the words as the source.
 func ParseToxic(reg *Registry, kind string, words []string) (ToxicSpec, error) {
-	src := []string{"at: command-line", "type: " + quoted(kind)}
+	src := []string{"type: " + quoted(kind)}
 	for _, w := range words {
 		key, value, _ := strings.Cut(w, "=")
-		src = append(src, key+": "+quoted(value))
+		src = append(src, key+": "+written(reg, kind, key, value))
 	}
+	src = append(src, "at: command-line") // last, since what is wrong with all of it is shown at the first
 	doc, err := ParseDocument("toxic", []byte(strings.Join(src, "\n")))
 	if err != nil {
 		return ToxicSpec{}, err
 	}
 	t, _ := DecodeToxic(reg, doc.Root())
 	return t.ToxicSpec, doc.Err()
+}
+
+// written writes an attribute's value as YAML.
+func written(reg *Registry, kind, key, value string) string {
+	t, known := reg.ToxicType(kind)
+	if !known {
+		return quoted(value)
+	}
+	keys := Keys(t.Attributes())
+	i := slices.IndexFunc(keys, func(k Key) bool { return k.Name == key })
+	switch {
+	case i >= 0 && keys[i].Type.Kind() == reflect.Slice:
+		var items []string
+		for item := range strings.SplitSeq(value, ",") {
+			items = append(items, quoted(item))
+		}
+		return "[" + strings.Join(items, ", ") + "]"
+	case i >= 0 && keys[i].Type.Kind() == reflect.Map && strings.HasPrefix(value, "{") && !strings.Contains(value, "\n"):
+		return value
+	}
+	return quoted(value)
 }
 
 // quoted leaves words and numbers as they are, and quotes what YAML could take for something else.

@@ -20,17 +20,17 @@ func Mermaid(l *Lab) string {
 	}
 	for i := range l.Nodes {
 		n := &l.Nodes[i]
-		lines := []string{"<b>" + mermaidText(n.Name) + "</b>", mermaidText(n.Kind.Name)}
+		lines := []string{"<b>" + mermaidText(n.Name) + "</b>", mermaidText(n.what())}
 		for _, t := range toxicTexts(l, n.Name) {
 			lines = append(lines, "<i>"+mermaidText(t)+"</i>")
 		}
 		left, right := "[", "]"
-		if n.Kind.ends() {
+		if n.ends() {
 			left, right = "[[", "]]"
 		}
 		id := "node_" + mermaidID(n.Name)
 		fmt.Fprintf(&b, "  %s%s\"%s\"%s\n", id, left, strings.Join(lines, "<br/>"), right)
-		classes[n.Kind.role()] = append(classes[n.Kind.role()], id)
+		classes[n.role()] = append(classes[n.role()], id)
 	}
 	for _, e := range edges(l) {
 		from, to, line := "net_"+mermaidID(e.network), "node_"+mermaidID(e.node), "---"

@@ -40,12 +40,18 @@ type SpeedError struct {
 	Speed, Max float64
 	// Key is the duration that limits the speed, such as "nat.idle_timeout".
 	Key string
+	// Preset that the duration is from; "" if the file gives it.
+	Preset string
 }
 
 // Error names the largest speed that works.
 func (e *SpeedError) Error() string {
+	key := e.Key
+	if e.Preset != "" {
+		key += " (from preset " + e.Preset + ")"
+	}
 	return fmt.Sprintf("speed %s takes %s under one second, which the kernel does not count: the largest speed that works here is %s",
-		plain(e.Speed), e.Key, plain(e.Max))
+		plain(e.Speed), key, plain(e.Max))
 }
 
 // plain writes a speed without an exponent.
@@ -70,9 +76,10 @@ func NewPlan(l *Lab, o PlanOptions) (*Plan, error) {
 	if err != nil {
 		return nil, err
 	}
+	spares := p.spares(l, addresses)
 	routes := newRouting(l)
 	for i := range l.Nodes {
-		spec, err := p.spec(l, &l.Nodes[i], addresses, routes)
+		spec, err := p.spec(l, &l.Nodes[i], addresses, spares, routes)
 		if err != nil {
 			return nil, err
 		}
@@ -85,7 +92,33 @@ func NewPlan(l *Lab, o PlanOptions) (*Plan, error) {
 		}
 		p.Nodes = append(p.Nodes, spec)
 	}
-	return p, nil
+	p.shareOnwardPorts()
+	return p, p.link(l)
+}
+
+// The ports that NodeSpec.OnwardPorts are of.
+const (
+	firstOnwardPort = 16384
+	lastOnwardPort  = 32767
+	// mostShares leaves a node 1024 of them. Nodes whose shares are the same are seldom on one way.
+	mostShares = 16
+)
+
+// shareOnwardPorts gives each node that asks for source ports as many as the others.
+func (p *Plan) shareOnwardPorts() {
+	var askers []*NodeSpec
+	for i := range p.Nodes {
+		if p.Nodes[i].Needs.OnwardPorts {
+			askers = append(askers, &p.Nodes[i])
+		}
+	}
+	const all = lastOnwardPort - firstOnwardPort + 1
+	shares := min(len(askers), mostShares)
+	for i, n := range askers {
+		share := i % shares
+		first, next := firstOnwardPort+share*all/shares, firstOnwardPort+(share+1)*all/shares
+		n.OnwardPorts = [2]uint16{uint16(first), uint16(next - 1)}
+	}
 }
 
 // checkSpeed refuses a speed that the kernel's clocks do not bear.
@@ -94,13 +127,18 @@ func checkSpeed(l *Lab, speed float64) error {
 		return fmt.Errorf("speed %g: it has to be a number over 0", speed)
 	}
 	limit := &SpeedError{Speed: speed, Max: math.Inf(1)}
-	lower := func(settings any, of string) {
-		if most, key := MaxSpeed(settings); most < limit.Max {
-			limit.Max, limit.Key = most, of+"."+key
+	lower := func(settings any, of string) (key string, lower bool) {
+		most, key := MaxSpeed(settings)
+		if most >= limit.Max {
+			return "", false
 		}
+		limit.Max, limit.Key, limit.Preset = most, of+"."+key, ""
+		return key, true
 	}
 	for _, n := range l.Nodes {
-		lower(n.Settings, n.Name)
+		if key, lowered := lower(n.Settings, n.Name); lowered && n.fromPreset(key) {
+			limit.Preset = n.Preset.Name
+		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(l.Strategies)) {
 		lower(l.Strategies[name], "strategies."+name)
@@ -296,6 +334,36 @@ func (p *Plan) address(l *Lab) (map[placeKey]netip.Addr, error) {
 	return addresses, nil
 }
 
+// spares gives each node that can change its address another one to change to, from
+// the upper end of the network, as long as there are some.
+func (p *Plan) spares(l *Lab, addresses map[placeKey]netip.Addr) map[placeKey]netip.Addr {
+	used := make(map[netip.Addr]bool)
+	for _, a := range addresses {
+		used[a] = true
+	}
+	spares := make(map[placeKey]netip.Addr)
+	for _, n := range p.Networks {
+		used[n.Reserved], used[n.Prefix.Addr()] = true, true
+		next := lastAddr(n.Prefix).Prev()
+		for _, node := range l.Nodes {
+			for i, at := range node.On {
+				if at.Network != n.Name || !node.Kind.Moves || node.Kind.OneWay && i < len(node.On)-1 {
+					continue
+				}
+				for used[next] && next != n.Prefix.Addr() {
+					next = next.Prev()
+				}
+				if next == n.Prefix.Addr() {
+					continue
+				}
+				used[next] = true
+				spares[placeKey{node.Name, n.Name}] = next
+			}
+		}
+	}
+	return spares
+}
+
 // moved returns the address at the same place of another range.
 func moved(a netip.Addr, from, to netip.Prefix) netip.Addr {
 	offset := number(a) - number(from.Addr())
@@ -310,12 +378,13 @@ func number(a netip.Addr) uint32 {
 }
 
 // spec works one node out.
-func (p *Plan) spec(l *Lab, n *Node, addresses map[placeKey]netip.Addr, routes *routing) (NodeSpec, error) {
+func (p *Plan) spec(l *Lab, n *Node, addresses, spares map[placeKey]netip.Addr, routes *routing) (NodeSpec, error) {
 	spec := NodeSpec{Lab: p.Lab, Name: n.Name, Kind: n.Kind.Name, Speed: p.Speed, Source: l.Name, File: p.File}
 	for _, a := range n.On {
 		spec.Interfaces = append(spec.Interfaces, Interface{
 			Network: a.Network,
 			Addr:    netip.PrefixFrom(addresses[placeKey{n.Name, a.Network}], p.network(a.Network).Prefix.Bits()),
+			Spare:   spares[placeKey{n.Name, a.Network}],
 		})
 	}
 	reached := routes.from(n)
@@ -329,6 +398,9 @@ func (p *Plan) spec(l *Lab, n *Node, addresses map[placeKey]netip.Addr, routes *
 	if spec.Settings, err = json.Marshal(n.Settings); err != nil {
 		return spec, fmt.Errorf("settings of node %s: %w", n.Name, err)
 	}
+	if n.Preset != nil {
+		spec.Preset = &PresetUse{Name: n.Preset.Name, Keys: n.FromPreset}
+	}
 	for _, t := range l.Toxics {
 		if t.At == n.Name {
 			spec.Toxics = append(spec.Toxics, t.ToxicSpec)
@@ -339,6 +411,9 @@ func (p *Plan) spec(l *Lab, n *Node, addresses map[placeKey]netip.Addr, routes *
 	}
 	if spec.Needs.Sysctls, err = sysctls(spec.Needs.Sysctls, p.Speed); err != nil {
 		return spec, fmt.Errorf("node %s: %w", n.Name, err)
+	}
+	if spec.Needs.Networks {
+		spec.Networks = p.Networks
 	}
 	if spec.Needs.Strategies {
 		spec.Strategies = make(map[string]json.RawMessage)
@@ -358,7 +433,8 @@ func (p *Plan) network(name string) *PlannedNetwork {
 
 // hosts are the names of the lab as a node resolves them: the address on a network
 // of its own, else one that it has a route to, else the first (a name may
-// resolve where packets do not get to: a proxy does).
+// resolve where packets do not get to: a proxy does). Each address of a one-way router has
+// a name of its own as well, NODE.NETWORK.
 func hosts(l *Lab, n *Node, addresses map[placeKey]netip.Addr, reached map[string]hop) map[string]netip.Addr {
 	all := make(map[string]netip.Addr)
 	for _, other := range l.Nodes {
@@ -380,6 +456,12 @@ func hosts(l *Lab, n *Node, addresses map[placeKey]netip.Addr, reached map[strin
 			}
 		}
 		all[other.Name] = addresses[placeKey{other.Name, best}]
+		if other.Kind.OneWay {
+			// Its sides are not the same to those who connect to it.
+			for _, a := range other.On {
+				all[other.Name+"."+a.Network] = addresses[placeKey{other.Name, a.Network}]
+			}
+		}
 	}
 	return all
 }
@@ -387,10 +469,9 @@ func hosts(l *Lab, n *Node, addresses map[placeKey]netip.Addr, reached map[strin
 // sysctls resolves values that are durations of the lab ("@30s") into whole
 // seconds of wall time, at least one.
 func sysctls(in map[string]string, speed float64) (map[string]string, error) {
-	if in == nil {
-		return nil, nil
-	}
-	out := make(map[string]string, len(in))
+	// A new network namespace may forward packets because the host does (ip-sysctl.rst of
+	// the kernel, devconf_inherit_init_net): who does not ask for it is no router.
+	out := map[string]string{"net.ipv4.ip_forward": "0"}
 	for key, value := range in {
 		if text, ok := strings.CutPrefix(value, "@"); ok {
 			d, err := time.ParseDuration(text)

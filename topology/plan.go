@@ -47,23 +47,41 @@ type NodeSpec struct {
 	File string `json:"file"`
 	// Interfaces in the order of `on`. For a one-way router the last is the outside.
 	Interfaces []Interface `json:"interfaces"`
+	// Networks of the lab with their ranges; only nodes of a kind that asks for them have them.
+	Networks []PlannedNetwork `json:"networks,omitempty"`
 	// Routes to the networks that the node is not on.
 	Routes []Route `json:"routes,omitempty"`
 	// Hosts are the names of the lab as this node should resolve them.
 	Hosts map[string]netip.Addr `json:"hosts,omitempty"`
 	// Settings of the kind, as JSON of the struct that [Kind.Settings] returns.
 	Settings json.RawMessage `json:"settings"`
+	// Preset that the settings are from, nil for none.
+	Preset *PresetUse `json:"preset,omitempty"`
 	// Toxics at this node from the start, in lab time.
 	Toxics []ToxicSpec `json:"toxics,omitempty"`
+	// Links are the conditions that the node carries out at its interfaces from the start.
+	Links []LinkSpec `json:"links,omitempty"`
 	// Strategies that the lab defines, as JSON of what [Registry.NewStrategy]
 	// returns; only nodes of a kind that asks for them have them.
 	Strategies map[string]json.RawMessage `json:"strategies,omitempty"`
+	// OnwardPorts are the source ports, both ends included, of connections that the node makes in the
+	// name of a client; no other node uses them for that, of up to 16 that ask, so that such a connection is
+	// nobody else's in the connection table of another node on its way. They are below those that clients'
+	// kernels choose from (net.ipv4.ip_local_port_range, 32768 and up). Zero where Needs does not ask for them.
+	OnwardPorts [2]uint16 `json:"onward_ports,omitzero"`
 	// Needs is what the engine has to give the node.
 	Needs Needs `json:"needs"`
 	// CA is the lab's certificate authority; the key is there only where
 	// Needs.CA asks for it. It is made by the caller of NewPlan, once for each
 	// instance.
 	CA *Authority `json:"ca,omitempty"`
+}
+
+// PresetUse says what of a node's settings is a preset's.
+type PresetUse struct {
+	Name string `json:"name"`
+	// Keys that are from the preset: the file has not overridden them.
+	Keys []string `json:"keys"`
 }
 
 // ToxicSpec is a toxic at a node, as it is sent to the node and shown to the user.
@@ -91,6 +109,20 @@ type Authority struct {
 type Interface struct {
 	Network string       `json:"network"`
 	Addr    netip.Prefix `json:"addr"`
+	// Spare is an address of the same network that nobody has, for a node that can
+	// change its own. The zero Addr where there is none, or none was left.
+	Spare netip.Addr `json:"spare,omitzero"`
+}
+
+// Has says whether the interface has the address, at one time or another.
+func (i Interface) Has(a netip.Addr) bool { return a.IsValid() && (a == i.Addr.Addr() || a == i.Spare) }
+
+// Addrs are the addresses that the interface has at one time or another.
+func (i Interface) Addrs() []netip.Addr {
+	if !i.Spare.IsValid() {
+		return []netip.Addr{i.Addr.Addr()}
+	}
+	return []netip.Addr{i.Addr.Addr(), i.Spare}
 }
 
 // Route is a route of a node.

@@ -107,6 +107,25 @@ func TestTwoNATsInARow(t *testing.T) {
 	}
 }
 
+// TestOnwardPorts: no two nodes make connections in a client's name from the same ports.
+func TestOnwardPorts(t *testing.T) {
+	l := embedded(t, "corporate")
+	for _, name := range []string{"firewall", "nat"} {
+		n, _ := l.Node(name)
+		n.Kind.Needs = func(any) Needs { return Needs{OnwardPorts: true} }
+	}
+	p := plan(t, l, PlanOptions{})
+	firewall, _ := p.Node("firewall")
+	nat, _ := p.Node("nat")
+	alice, _ := p.Node("alice")
+	if firewall.OnwardPorts != [2]uint16{16384, 24575} || nat.OnwardPorts != [2]uint16{24576, 32767} {
+		t.Errorf("firewall %v, nat %v", firewall.OnwardPorts, nat.OnwardPorts)
+	}
+	if alice.OnwardPorts != [2]uint16{} {
+		t.Errorf("a client has %v", alice.OnwardPorts)
+	}
+}
+
 func TestTakenRangesAreMoved(t *testing.T) {
 	l := load(t, twoNATs)
 	taken := []PlannedNetwork{{Name: "x", Prefix: netip.MustParsePrefix("203.0.113.0/25")}}
@@ -142,6 +161,17 @@ func TestReservedAddressIsNobodys(t *testing.T) {
 	}
 	if got := p.network("home").Reserved.String(); got != "192.168.1.1" {
 		t.Errorf("reserved %s", got)
+	}
+}
+
+func TestOnlyRoutersForward(t *testing.T) {
+	p := plan(t, embedded(t, "home"), PlanOptions{})
+	const key = "net.ipv4.ip_forward"
+	for name, want := range map[string]string{"alice": "0", "nat": "1", "server": "0"} {
+		n, _ := p.Node(name)
+		if got := n.Needs.Sysctls[key]; got != want {
+			t.Errorf("%s: %s=%q, want %s", name, key, got, want)
+		}
 	}
 }
 

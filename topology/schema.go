@@ -28,7 +28,7 @@ func Schema(reg *Registry) *jsonschema.Schema {
 	s.Properties.Set("name", &jsonschema.Schema{Type: "string", Pattern: namePattern.String(), Description: docOf(labKeys{}, "name")})
 	s.Properties.Set("networks", &jsonschema.Schema{
 		Type: "object", PropertyNames: name, Description: docOf(labKeys{}, "networks"),
-		AdditionalProperties: &jsonschema.Schema{Type: "string", Description: "The range, such as 10.20.0.0/24.", Pattern: `^[0-9.]+/[0-9]+$`},
+		AdditionalProperties: networkSchema(reg),
 	})
 	s.Properties.Set("nodes", &jsonschema.Schema{
 		Type: "object", PropertyNames: name, Description: docOf(labKeys{}, "nodes"),
@@ -51,19 +51,70 @@ func nodeSchema(reg *Registry) *jsonschema.Schema {
 		s := StructSchema(k.Settings())
 		s.Title, s.Description = k.Name, k.Summary
 		s.Properties.Set("kind", &jsonschema.Schema{Const: k.Name, Description: k.Summary})
-		s.Properties.Set("on", onSchema())
+		s.Properties.Set("on", onSchema(reg))
+		if names := reg.presetsOf(k.Name); len(names) > 0 {
+			s.Properties.Set(presetKey, presetSchema(names))
+			if len(s.Required) > 0 { // a preset gives what has to be there otherwise
+				s.AnyOf = []*jsonschema.Schema{{Required: s.Required}, {Required: []string{presetKey}}}
+				s.Required = nil
+			}
+		}
 		s.Required = append([]string{"kind", "on"}, s.Required...)
 		node.OneOf = append(node.OneOf, s)
 	}
 	return node
 }
 
-func onSchema() *jsonschema.Schema {
-	address := &jsonschema.Schema{Type: "object", AdditionalProperties: &jsonschema.Schema{
+// presetSchema is one of the names.
+func presetSchema(names []string) *jsonschema.Schema {
+	s := &jsonschema.Schema{Type: "string", Description: presetDoc}
+	for _, name := range names {
+		s.Enum = append(s.Enum, name)
+	}
+	return s
+}
+
+// networkSchema is a range, or a map of a range and conditions.
+func networkSchema(reg *Registry) *jsonschema.Schema {
+	short := &jsonschema.Schema{Type: "string", Description: "The range, such as 10.20.0.0/24.", Pattern: `^[0-9.]+/[0-9]+$`}
+	if reg.NewConditions == nil {
+		return short
+	}
+	long := ConditionsSchema(reg, networkKeys{})
+	long.Properties.Set("range", short)
+	return &jsonschema.Schema{OneOf: []*jsonschema.Schema{short, long}}
+}
+
+// ConditionsSchema is the schema of conditions of a link beside the keys of a struct.
+func ConditionsSchema(reg *Registry, own any) *jsonschema.Schema {
+	s := StructSchema(own)
+	if reg.NewConditions == nil {
+		return s
+	}
+	profile := &jsonschema.Schema{Type: "string", Description: profileDoc}
+	for _, name := range reg.profileNames() {
+		profile.Enum = append(profile.Enum, name)
+	}
+	s.Properties.Set(profileKey, profile)
+	conditions := StructSchema(reg.NewConditions())
+	for p := conditions.Properties.Oldest(); p != nil; p = p.Next() {
+		s.Properties.Set(p.Key, p.Value)
+	}
+	return s
+}
+
+func onSchema(reg *Registry) *jsonschema.Schema {
+	at := &jsonschema.Schema{
 		Type: "string", Pattern: `^[0-9]+(\.[0-9]+){3}$`, Description: "The node's address on the network.",
-	}}
+	}
+	address := &jsonschema.Schema{Type: "object", AdditionalProperties: at}
+	if reg.NewConditions != nil {
+		long := ConditionsSchema(reg, placeKeys{})
+		long.Properties.Set("addr", at)
+		address.AdditionalProperties = &jsonschema.Schema{OneOf: []*jsonschema.Schema{at, long}}
+	}
 	return &jsonschema.Schema{
-		Description: "The networks that the node is on, each by name or as {NETWORK: ADDRESS}. The last one of a NAT is its outside.",
+		Description: "The networks that the node is on, each by name, as {NETWORK: ADDRESS}, or with conditions of the place. The last one of a NAT is its outside.",
 		OneOf: []*jsonschema.Schema{
 			{Type: "string"},
 			address,
@@ -133,6 +184,9 @@ func typeSchema(t reflect.Type, k Key) *jsonschema.Schema {
 		if t == reflect.TypeFor[Value]() {
 			return &jsonschema.Schema{}
 		}
+		if t == k.Type {
+			return StructSchema(k.Value) // with its defaults
+		}
 		return StructSchema(reflect.New(t).Interface())
 	case reflect.Map:
 		return &jsonschema.Schema{Type: "object", AdditionalProperties: typeSchema(t.Elem(), Key{})}
@@ -153,6 +207,10 @@ func typeSchema(t reflect.Type, k Key) *jsonschema.Schema {
 	s := &jsonschema.Schema{Type: "string"}
 	for _, e := range k.Enum {
 		s.Enum = append(s.Enum, e)
+		if _, err := strconv.ParseFloat(e, 64); err == nil {
+			// The loader takes 1001 for the text that it is; a YAML parser makes it a number.
+			s.Type, s.Enum = "", append(s.Enum, json.Number(e))
+		}
 	}
 	return s
 }

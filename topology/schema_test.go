@@ -39,7 +39,7 @@ func validator(t *testing.T) *jsonschema.Schema {
 // instance is a file as a validator takes it.
 func instance(t *testing.T, doc *Document) any {
 	t.Helper()
-	raw, err := json.Marshal(doc.Root().any())
+	raw, err := json.Marshal(doc.Root().Plain())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -63,14 +63,14 @@ func document(t *testing.T, file string, src []byte) *Document {
 const everyForm = `
 name: forms
 summary: Every way to write something.
-networks: { a: 10.0.0.0/24, b: 10.0.1.0/24, c: 10.0.2.0/24 }
+networks: { a: { range: 10.0.0.0/24, delay: 20ms }, b: 10.0.1.0/24, c: { range: 10.0.2.0/24, profile: slow, loss: 1 } }
 nodes:
   c1: { kind: client, on: a, via: p }
   c2: { kind: client, on: [a, { b: 10.0.1.9 }], via: [p] }
   p:  { kind: proxy, on: { a: 10.0.0.9, b: 10.0.1.10 }, protocol: http, allow_connect: 443, users: { alice: secret }, idle_timeout: 1m30s }
   f:  { kind: firewall, on: [a, b], allow: [tcp/443], inspect: { websocket: reset } }
   n:  { kind: nat, on: [b, c], idle_timeout: 1h0.5m }
-  s:  { kind: server, on: [c] }
+  s:  { kind: server, on: [c, { a: { addr: 10.0.0.20, delay: 1s } }, { b: { profile: slow } }] }
 toxics:
   - { at: n, type: latency, latency: 40ms }
   - { at: n, type: latency, stream: upstream, name: up, toxicity: 0.5, latency: 1s, jitter: 5ms }
@@ -81,7 +81,7 @@ strategies:
 func TestSchemaTakesWhatTheLoaderTakes(t *testing.T) {
 	schema := validator(t)
 	files := map[string][]byte{"every-form": []byte(everyForm)}
-	for _, name := range labs.Names() {
+	for _, name := range known() {
 		src, err := labs.Read(name)
 		if err != nil {
 			t.Fatal(err)
@@ -100,7 +100,7 @@ func TestSchemaTakesWhatTheLoaderTakes(t *testing.T) {
 func TestSchemaRefuses(t *testing.T) {
 	schema := validator(t)
 	for _, name := range []string{
-		"bad-duration", "bad-names", "duration-out-of-range", "list-at-top", "lists-for-maps", "many-at-once", "missing-keys",
+		"bad-duration", "bad-names", "conditions", "duration-out-of-range", "list-at-top", "lists-for-maps", "many-at-once", "missing-keys",
 		"no-kind", "no-network", "null-values", "numbers", "proxy-mistakes", "strategies", "toxic-mistakes", "unknown-key",
 		"unknown-kind", "unknown-setting", "wrong-types",
 	} {

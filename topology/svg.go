@@ -99,11 +99,11 @@ func boxesOf(l *Lab) []box {
 	var boxes []box
 	for i := range l.Nodes {
 		n := &l.Nodes[i]
-		b := box{id: "node " + n.Name, title: n.Name, class: n.Kind.role(), w: svgNodeWidth, h: svgNodeHeight}
-		if n.Kind.ends() {
+		b := box{id: "node " + n.Name, title: n.Name, class: n.role(), w: svgNodeWidth, h: svgNodeHeight}
+		if n.ends() {
 			b.class += " ends"
 		}
-		b.lines = append([]string{n.Kind.Name}, toxicTexts(l, n.Name)...)
+		b.lines = append([]string{n.what()}, toxicTexts(l, n.Name)...)
 		b.h = max(b.h+svgToxicLine*(len(b.lines)-1), svgPort*len(n.On))
 		boxes = append(boxes, b)
 	}
@@ -270,7 +270,7 @@ func drawBox(b *strings.Builder, x *box) {
 // legend says what the marks in the picture of this lab mean.
 func legend(l *Lab) []string {
 	var marks []string
-	if slices.ContainsFunc(l.Nodes, func(n Node) bool { return n.Kind.ends() }) {
+	if slices.ContainsFunc(l.Nodes, func(n Node) bool { return n.ends() }) {
 		marks = append(marks, "‖ ends connections and opens its own")
 	}
 	if slices.ContainsFunc(l.Nodes, func(n Node) bool { return n.Kind.OneWay }) {

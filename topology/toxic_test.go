@@ -15,6 +15,27 @@ func TestParseToxic(t *testing.T) {
 	}
 }
 
+// Lists are written with commas, maps in braces.
+func TestParseToxicOfListsAndMaps(t *testing.T) {
+	reg := testRegistry()
+	reg.Toxics = append(reg.Toxics, &ToxicType{Name: "frames", Attributes: func() any {
+		return &struct {
+			Opcodes []string          `json:"opcodes" enum:"ping,pong"`
+			Headers map[string]string `json:"headers"`
+		}{}
+	}})
+	spec, err := ParseToxic(reg, "frames", []string{"opcodes=ping,pong", `headers={Location: "http://portal/"}`})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := `{"opcodes":["ping","pong"],"headers":{"Location":"http://portal/"}}`; string(spec.Attributes) != want {
+		t.Errorf("%s, want %s", spec.Attributes, want)
+	}
+	if _, err := ParseToxic(reg, "frames", []string{"opcodes=ping,]["}); err == nil {
+		t.Error("accepted")
+	}
+}
+
 func TestParseToxicRefuses(t *testing.T) {
 	for _, c := range []struct {
 		kind, word, want string

@@ -58,6 +58,30 @@ func (v *Value) List() []*Value { return v.list }
 // Pairs returns the entries of a map, in the order of the file.
 func (v *Value) Pairs() []Pair { return v.pairs }
 
+// String writes the value as YAML on one line.
+func (v *Value) String() string {
+	switch v.kind {
+	case ListValue:
+		items := make([]string, len(v.list))
+		for i, item := range v.list {
+			items[i] = item.String()
+		}
+		return "[" + strings.Join(items, ", ") + "]"
+	case MapValue:
+		entries := make([]string, len(v.pairs))
+		for i, p := range v.pairs {
+			entries[i] = p.Key.text + ": " + p.Value.String()
+		}
+		return "{ " + strings.Join(entries, ", ") + " }"
+	case NullValue:
+		return "null"
+	}
+	if v.quoted {
+		return "'" + strings.ReplaceAll(v.text, "'", "''") + "'"
+	}
+	return v.text
+}
+
 // Path from the top of the file, such as "nodes.alice.via[0]".
 func (v *Value) Path() string { return v.path }
 
