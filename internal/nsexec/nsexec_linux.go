@@ -13,11 +13,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// scratch is a directory that every sysfs has. A tmpfs over it, in the program's
+// Scratch is a directory that every sysfs has. A tmpfs over it, in the program's
 // own mount namespace, holds the program's files: nothing is written on the
 // host, so nothing can be left there. Container runtimes hide the same directory
 // in the same way.
-const scratch = "/sys/firmware"
+const Scratch = "/sys/firmware"
 
 // resolvConf lets every look-up of a name that is not in /etc/hosts fail at
 // once: nothing listens there.
@@ -61,10 +61,6 @@ func inForeground() bool {
 	return err == nil && group == unix.Getpgrp()
 }
 
-// caVariables are where programs look for the authorities that they trust:
-// OpenSSL, Go and Python; curl and Python's requests, which prefer their own; Node.
-var caVariables = []string{"WSLAB_CA_FILE", "SSL_CERT_FILE", "CURL_CA_BUNDLE", "REQUESTS_CA_BUNDLE", "NODE_EXTRA_CA_CERTS"}
-
 // Main is the second half: it enters the namespaces and becomes the program.
 // args are what follows [Verb]. It returns only when that fails.
 func Main(args []string) error {
@@ -83,7 +79,7 @@ func Main(args []string) error {
 	}
 	env := append(os.Environ(), o.Env...)
 	if o.CA != "" {
-		ca := filepath.Join(scratch, "ca.pem")
+		ca := filepath.Join(Scratch, "ca.pem")
 		for _, name := range caVariables {
 			env = append(env, name+"="+ca)
 		}
@@ -116,8 +112,8 @@ func enter(o order) error {
 	// sysfs shows the interfaces of the namespace it was mounted in (tcpdump
 	// looks there). Where it may not be mounted, the host's is the lesser evil.
 	_ = unix.Mount("sysfs", "/sys", "sysfs", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, "")
-	if err := unix.Mount("wslab", scratch, "tmpfs", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, "mode=755,size=4m"); err != nil {
-		return fmt.Errorf("mount a tmpfs on %s: %w", scratch, err)
+	if err := unix.Mount("wslab", Scratch, "tmpfs", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, "mode=755,size=4m"); err != nil {
+		return fmt.Errorf("mount a tmpfs on %s: %w", Scratch, err)
 	}
 	for _, f := range []struct{ name, content, over string }{
 		{"hosts", o.Hosts, "/etc/hosts"},
@@ -131,9 +127,9 @@ func enter(o order) error {
 	return nil
 }
 
-// put writes a file into scratch and, unless over is empty, mounts it over another.
+// put writes a file into Scratch and, unless over is empty, mounts it over another.
 func put(name, content, over string) error {
-	path := filepath.Join(scratch, name)
+	path := filepath.Join(Scratch, name)
 	if err := os.WriteFile(path, []byte(content), 0o644); err != nil {
 		return err
 	}
