@@ -10,7 +10,6 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
-	"encoding/pem"
 	"errors"
 	"fmt"
 	"math/big"
@@ -30,32 +29,8 @@ const (
 // errNoAuthority says that a node was given no authority, or one without its key.
 var errNoAuthority = errors.New("the node was not given the key of the lab's certificate authority")
 
-// New makes an authority: ECDSA on P-256, self-signed.
-func New() (*topology.Authority, error) {
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		return nil, fmt.Errorf("certificate authority: %w", err)
-	}
-	template, err := newTemplate("wslab lab authority")
-	if err != nil {
-		return nil, err
-	}
-	template.IsCA = true
-	template.BasicConstraintsValid = true
-	template.KeyUsage = x509.KeyUsageCertSign | x509.KeyUsageCRLSign
-	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
-	if err != nil {
-		return nil, fmt.Errorf("certificate authority: %w", err)
-	}
-	keyDER, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		return nil, fmt.Errorf("certificate authority: %w", err)
-	}
-	return &topology.Authority{
-		CertPEM: string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})),
-		KeyPEM:  string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: keyDER})),
-	}, nil
-}
+// New makes the authority of a lab: ECDSA on P-256, self-signed.
+func New() (*topology.Authority, error) { return newAuthority("wslab lab authority", nil) }
 
 // Issue makes a server certificate for these names and addresses.
 func Issue(a *topology.Authority, names []string, ips []net.IP) (tls.Certificate, error) {
