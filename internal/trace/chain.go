@@ -23,6 +23,10 @@ type Hop struct {
 	// Relay says that the node ends TCP and opened a connection of its own; else
 	// it translates addresses.
 	Relay bool
+	// Unseen says that no node recorded the step: it is known from what came before
+	// it and what came after. Node is then the machine that both of them have an end
+	// at, or empty.
+	Unseen bool
 	// Flow that came in, Next that went out.
 	Flow, Next Flow
 }
@@ -31,6 +35,10 @@ type Hop struct {
 // node sent on ([Relayed], [MappingCreated]) is what the next one saw. Ports are
 // used again in a long run, so of several events with the same flow the last one
 // up to the opening counts.
+//
+// A program that wslab does not know, such as somebody's own proxy, records nothing.
+// Where the way is lost there, it is followed from its other end: from the
+// [Accepted] event of the session, back to where it came from.
 func (t *Trace) Chain(open Event) Chain {
 	if open.Flow == nil {
 		return Chain{}
@@ -58,8 +66,75 @@ func (t *Trace) Chain(open Event) Chain {
 	})
 	if i >= 0 {
 		c.Server = t.Events[i].Node
+		return c
 	}
-	return c
+	return t.fromServer(c, open, used)
+}
+
+// fromServer completes a chain that was lost on its way from the client.
+func (t *Trace) fromServer(c Chain, open Event, used map[int]bool) Chain {
+	if open.Session == "" {
+		return c
+	}
+	// What the session's connection before this one left is not meant.
+	var before time.Time
+	if i := t.nearest(open.Time, func(_ int, e Event) bool {
+		return e.Type == Open && e.Session == open.Session && e.Conn == open.Conn-1
+	}); i >= 0 {
+		before = t.Events[i].Time
+	}
+	i := t.nearest(open.Time, func(_ int, e Event) bool {
+		return e.Type == Accepted && e.Session == open.Session && e.Flow != nil && e.Time.After(before)
+	})
+	if i < 0 {
+		return c
+	}
+	accepted := t.Events[i]
+	rest := Chain{Flows: []Flow{*accepted.Flow}, Server: accepted.Node}
+	for {
+		current := rest.Flows[0]
+		i := t.nearest(open.Time, func(i int, e Event) bool {
+			return !used[i] && e.Next != nil && *e.Next == current && e.Flow != nil &&
+				(e.Type == Relayed || e.Type == MappingCreated)
+		})
+		if i < 0 {
+			break
+		}
+		used[i] = true
+		e := t.Events[i]
+		rest.Hops = slices.Insert(rest.Hops, 0, Hop{Node: e.Node, Relay: e.Type == Relayed, Flow: *e.Flow, Next: current})
+		rest.Flows = slices.Insert(rest.Flows, 0, *e.Flow)
+	}
+	lost, found := c.Flows[len(c.Flows)-1], rest.Flows[0]
+	gap := Hop{Relay: true, Unseen: true, Flow: lost, Next: found}
+	if machine := t.Machines[lost.Dst.Addr()]; machine == t.Machines[found.Src.Addr()] {
+		gap.Node = machine
+	}
+	return Chain{
+		Flows:  slices.Concat(c.Flows, rest.Flows),
+		Hops:   slices.Concat(c.Hops, []Hop{gap}, rest.Hops),
+		Server: rest.Server,
+	}
+}
+
+// Origin returns the flow that a connection began with that a server has accepted: it follows the
+// way back, as [Trace.Chain] follows it from the client.
+func (t *Trace) Origin(accepted Event) Flow {
+	if accepted.Flow == nil {
+		return Flow{}
+	}
+	origin := *accepted.Flow
+	used := make(map[int]bool)
+	for {
+		i := t.nearest(accepted.Time, func(i int, e Event) bool {
+			return !used[i] && e.Next != nil && *e.Next == origin && e.Flow != nil && (e.Type == Relayed || e.Type == MappingCreated)
+		})
+		if i < 0 {
+			return origin
+		}
+		used[i] = true
+		origin = *t.Events[i].Flow
+	}
 }
 
 // nearest returns the index of the last event up to a time that matches, else of
@@ -94,7 +169,7 @@ func (c Chain) has(f Flow) bool {
 func (c Chain) Relay() (node string, ok bool) {
 	for _, h := range c.Hops {
 		if h.Relay {
-			return h.Node, true
+			return h.Node, h.Node != ""
 		}
 	}
 	return "", false
@@ -103,8 +178,8 @@ func (c Chain) Relay() (node string, ok bool) {
 // Passes says whether the node is known to be on the way: it changed the flow, or
 // it is the server.
 func (c Chain) Passes(node string) bool {
-	if node == c.Server && node != "" {
+	if node != "" && node == c.Server {
 		return true
 	}
-	return slices.ContainsFunc(c.Hops, func(h Hop) bool { return h.Node == node })
+	return node != "" && slices.ContainsFunc(c.Hops, func(h Hop) bool { return h.Node == node })
 }

@@ -31,6 +31,7 @@ func (e Event) String() string {
 	part(e.Stage != "", "stage=%s", e.Stage)
 	part(e.Status != 0, "status=%d", e.Status)
 	part(e.Code != 0, "code=%d", e.Code)
+	part(e.Network != "", "network=%s", e.Network)
 	part(e.By != "", "by=%s", e.By)
 	part(e.Detail != "", "%s", e.Detail)
 	part(e.Err != "", "error=%q", e.Err)

@@ -3,6 +3,7 @@ package trace
 import (
 	"cmp"
 	"iter"
+	"net/netip"
 	"slices"
 	"time"
 )
@@ -17,6 +18,8 @@ type Trace struct {
 	Speed float64
 	// Events in the order of their time.
 	Events []Event
+	// Machines are the names of the nodes by their addresses; nil where they are not known.
+	Machines map[netip.Addr]string
 }
 
 // New returns the trace of a run. It orders the events, of which it makes a copy:

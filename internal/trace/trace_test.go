@@ -136,3 +136,61 @@ func TestChain(t *testing.T) {
 		t.Errorf("a chain without a flow: %v", got)
 	}
 }
+
+// TestChainThroughAProgram has a proxy on the way that records nothing: the way is
+// known from both its ends.
+func TestChainThroughAProgram(t *testing.T) {
+	var (
+		toProxy = flow("10.20.0.2:5000", "10.20.0.3:3128")
+		again   = flow("10.20.0.2:5001", "10.20.0.3:3128")
+		dmz     = flow("10.20.1.3:6000", "203.0.113.3:443")
+		next    = flow("10.20.1.3:6002", "203.0.113.3:443")
+		outside = flow("203.0.113.2:6000", "203.0.113.3:443")
+		later   = flow("203.0.113.2:6002", "203.0.113.3:443")
+	)
+	first := at(1, Event{Node: "alice", Type: Open, Session: "a", Conn: 1, Flow: toProxy})
+	second := at(5, Event{Node: "alice", Type: Open, Session: "a", Conn: 2, Flow: again})
+	tr := New(start, start, 1, []Event{
+		at(.8, Event{Node: "nat", Type: MappingCreated, Flow: dmz, Next: outside}),
+		at(.9, Event{Node: "server", Type: Accepted, Session: "a", Flow: outside}),
+		first,
+		at(2, Event{Node: "server", Type: Accepted, Session: "b", Flow: flow("203.0.113.2:7", "203.0.113.3:443")}),
+		at(4.8, Event{Node: "nat", Type: MappingCreated, Flow: next, Next: later}),
+		second,
+		at(5.1, Event{Node: "server", Type: Accepted, Session: "a", Flow: later}), // written down late
+	})
+	known := map[netip.Addr]string{
+		netip.MustParseAddr("10.20.0.3"): "http-proxy", netip.MustParseAddr("10.20.1.3"): "http-proxy",
+	}
+	for _, test := range []struct {
+		open  Event
+		flows []Flow
+	}{
+		{first, []Flow{*toProxy, *dmz, *outside}},
+		{second, []Flow{*again, *next, *later}},
+	} {
+		tr.Machines = known
+		c := tr.Chain(test.open)
+		if !slices.Equal(c.Flows, test.flows) || c.Server != "server" {
+			t.Errorf("connection %d: %v to %q", test.open.Conn, c.Flows, c.Server)
+		}
+		if relay, ok := c.Relay(); !ok || relay != "http-proxy" || !c.Hops[0].Unseen || !c.Passes("nat") {
+			t.Errorf("connection %d: hops %v", test.open.Conn, c.Hops)
+		}
+		// Whose addresses they are is not known: the way is, what is in between is not.
+		tr.Machines = nil
+		c = tr.Chain(test.open)
+		if relay, ok := c.Relay(); ok || relay != "" || c.Passes("") || !c.Passes("nat") || !slices.Equal(c.Flows, test.flows) {
+			t.Errorf("connection %d without machines: relay %q, hops %v", test.open.Conn, relay, c.Hops)
+		}
+		// Two programs in a row.
+		tr.Machines = map[netip.Addr]string{netip.MustParseAddr("10.20.0.3"): "one", netip.MustParseAddr("10.20.1.3"): "two"}
+		if relay, ok := tr.Chain(test.open).Relay(); ok || relay != "" {
+			t.Errorf("connection %d through two: relay %q", test.open.Conn, relay)
+		}
+	}
+	stranger := at(1, Event{Node: "alice", Type: Open, Session: "c", Conn: 1, Flow: toProxy})
+	if c := tr.Chain(stranger); len(c.Hops) != 0 || c.Server != "" {
+		t.Errorf("a session that no server knows: %+v", c)
+	}
+}
