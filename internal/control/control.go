@@ -176,7 +176,8 @@ type Then struct {
 // Server is the node's end.
 type Server struct {
 	mu        sync.Mutex
-	out       *json.Encoder
+	out       gatherer
+	lines     *json.Encoder // into out
 	handlers  map[string]Handler
 	answering int
 	answered  sync.Cond // answering has changed; its lock is mu
@@ -184,18 +185,36 @@ type Server struct {
 
 // NewServer returns a server that writes to out.
 func NewServer(out io.Writer) *Server {
-	s := &Server{out: json.NewEncoder(out), handlers: make(map[string]Handler)}
+	s := &Server{out: gatherer{out: out}, handlers: make(map[string]Handler)}
+	s.lines = json.NewEncoder(&s.out)
 	s.answered.L = &s.mu
 	return s
 }
 
-// Record writes an event. A host that has gone is no reason to fail.
-func (s *Server) Record(e trace.Event) { s.write(message{Event: &e}) }
-
-func (s *Server) write(m message) {
+// Record writes an event: at once, or with others within a few milliseconds where many follow one
+// another, see [Server.Flush]. A host that has gone is no reason to fail.
+func (s *Server) Record(e trace.Event) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	_ = s.out.Encode(m) // the other end is gone: there is nobody to tell
+	_ = s.lines.Encode(message{Event: &e}) // an event can be encoded
+	if s.out.due(s.Flush) {
+		s.out.send()
+	}
+}
+
+// Flush writes what was recorded and is not written yet. A process that ends calls it last.
+func (s *Server) Flush() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.out.send()
+}
+
+// reply writes an answer, behind what was recorded before it.
+func (s *Server) reply(m message) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	_ = s.lines.Encode(m) // of strings, and of what is JSON already
+	s.out.send()
 }
 
 // Handle registers what answers a method. A later registration replaces an earlier one.
@@ -218,7 +237,7 @@ func (s *Server) Serve(ctx context.Context, in io.Reader) {
 		s.count(1)
 		running.Go(func() {
 			m, do := s.answer(ctx, r)
-			s.write(m)
+			s.reply(m)
 			s.count(-1)
 			if do != nil {
 				do()
@@ -249,6 +268,7 @@ func (s *Server) Seal(patience time.Duration) {
 	for s.answering > 0 && !enough {
 		s.answered.Wait()
 	}
+	s.out.send()
 }
 
 // answer returns the answer, and what is to be done once it is written.
