@@ -4,7 +4,10 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io"
 	"net/netip"
+	"os"
+	"strings"
 	"time"
 
 	"github.com/mdlayher/netlink"
@@ -72,6 +75,9 @@ type Entry struct {
 // Translated says whether the source address or port is rewritten.
 func (e Entry) Translated() bool { return e.Orig.Src != e.Reply.Dst }
 
+// Redirected says whether the destination is rewritten.
+func (e Entry) Redirected() bool { return e.Orig.Dst != e.Reply.Src }
+
 // Netlink constants that golang.org/x/sys/unix lacks (linux/netfilter/nfnetlink*.h).
 const (
 	subsysConntrack = 1
@@ -117,7 +123,12 @@ func nfgenmsg(family uint8, number uint16) []byte {
 const nfgenmsgLen = 4
 
 // Conntrack is a conversation with the connection table. It is safe for concurrent use.
-type Conntrack struct{ conn *netlink.Conn }
+type Conntrack struct {
+	conn *netlink.Conn
+	// count is the sysctl net.netfilter.nf_conntrack_count, of the network namespace
+	// in which it was opened; nil if there is none.
+	count *os.File
+}
 
 // OpenConntrack opens the conversation. It needs CAP_NET_ADMIN.
 func OpenConntrack() (*Conntrack, error) {
@@ -125,11 +136,20 @@ func OpenConntrack() (*Conntrack, error) {
 	if err != nil {
 		return nil, fmt.Errorf("conntrack: %w", err)
 	}
-	return &Conntrack{conn}, nil
+	c := &Conntrack{conn: conn}
+	if count, err := os.Open("/proc/sys/net/netfilter/nf_conntrack_count"); err == nil {
+		c.count = count
+	}
+	return c, nil
 }
 
 // Close ends the conversation.
-func (c *Conntrack) Close() error { return c.conn.Close() }
+func (c *Conntrack) Close() error {
+	if c.count != nil {
+		_ = c.count.Close() // read from only
+	}
+	return c.conn.Close()
+}
 
 func (c *Conntrack) execute(msg uint16, flags netlink.HeaderFlags, attributes []netlink.Attribute) ([]netlink.Message, error) {
 	raw, err := netlink.MarshalAttributes(attributes)
@@ -142,9 +162,25 @@ func (c *Conntrack) execute(msg uint16, flags netlink.HeaderFlags, attributes []
 	})
 }
 
+// empty says whether there is no entry, expired ones included.
+func (c *Conntrack) empty() bool {
+	if c.count == nil {
+		return false
+	}
+	var text [16]byte
+	n, err := c.count.ReadAt(text[:], 0)
+	return (err == nil || errors.Is(err, io.EOF)) && strings.TrimSpace(string(text[:n])) == "0"
+}
+
 // List returns the table. The kernel drops entries that have expired as it goes
 // through them.
+//
+// It goes through the buckets of the whole machine (nf_conntrack_buckets), some
+// milliseconds of them, whoever's the entries are: a table without any is not read.
 func (c *Conntrack) List() ([]Entry, error) {
+	if c.empty() {
+		return nil, nil
+	}
 	messages, err := c.execute(ctGet, netlink.Dump, nil)
 	if err != nil {
 		return nil, fmt.Errorf("conntrack: list: %w", err)

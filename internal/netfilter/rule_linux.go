@@ -58,6 +58,15 @@ func NotOut(name string) Part { return meta(expr.MetaKeyOIFNAME, expr.CmpOpNeq, 
 // NotIn matches packets that came in on another interface.
 func NotIn(name string) Part { return meta(expr.MetaKeyIIFNAME, expr.CmpOpNeq, ifname(name)) }
 
+// FromHardware matches packets that came from the Ethernet address. The rule must have
+// matched an Ethernet interface before.
+func FromHardware(address []byte) Part {
+	return Part{
+		&expr.Payload{DestRegister: 1, Base: expr.PayloadBaseLLHeader, Offset: 6, Len: 6},
+		&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: address},
+	}
+}
+
 // Protocol matches packets of that protocol of IP.
 func Protocol(p uint8) Part { return meta(expr.MetaKeyL4PROTO, expr.CmpOpEq, []byte{p}) }
 
@@ -128,13 +137,15 @@ func DstPorts(first, last uint16) Part {
 	return Part{load, &expr.Range{Op: expr.CmpOpEq, Register: 1, FromData: be16(first), ToData: be16(last)}}
 }
 
-// ForOthers matches packets whose destination is no address of this machine.
+// ForOthers matches packets that are to be forwarded: their destination is no address of this
+// machine, and not everybody on the network either (a broadcast, or a multicast such as IGMP's
+// reports), which no router passes on.
 func ForOthers() Part {
-	local := binaryutil.NativeEndian.PutUint32(unix.RTN_LOCAL)
-	return Part{
-		&expr.Fib{Register: 1, FlagDADDR: true, ResultADDRTYPE: true},
-		&expr.Cmp{Op: expr.CmpOpNeq, Register: 1, Data: local},
+	part := Part{&expr.Fib{Register: 1, FlagDADDR: true, ResultADDRTYPE: true}}
+	for _, own := range []uint32{unix.RTN_LOCAL, unix.RTN_BROADCAST, unix.RTN_MULTICAST} {
+		part = append(part, &expr.Cmp{Op: expr.CmpOpNeq, Register: 1, Data: binaryutil.NativeEndian.PutUint32(own)})
 	}
+	return part
 }
 
 // Transparent matches packets of a socket of this machine that has IP_TRANSPARENT.

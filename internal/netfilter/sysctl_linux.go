@@ -11,11 +11,6 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// EstablishedTimeout is the sysctl that says how long an established TCP connection
-// may be silent before its entry expires, in seconds (nf_conntrack-sysctl in the
-// kernel's documentation).
-const EstablishedTimeout = "net.netfilter.nf_conntrack_tcp_timeout_established"
-
 // Sysctl reads a sysctl that is a number.
 func Sysctl(name string) (int, error) {
 	raw, err := os.ReadFile(sysctlPath(name))
@@ -46,25 +41,34 @@ func sysctlPath(name string) string { return "/proc/sys/" + strings.ReplaceAll(n
 // SetEstablishedTimeout makes d, in whole seconds, the time that
 // [EstablishedTimeout] stands for. Where the sysctl is read-only it is set over netlink.
 func SetEstablishedTimeout(d time.Duration) error {
-	err := EnsureSysctl(EstablishedTimeout, int(seconds(d)))
+	const tcpEstablished = 3
+	return Timeout{Sysctl: EstablishedTimeout, protocol: TCP, attribute: tcpEstablished}.Set(d)
+}
+
+// Set makes the timeout d, in whole seconds; 0 is what it is on Linux. Where the sysctl
+// is read-only it is set over netlink.
+func (t Timeout) Set(d time.Duration) error {
+	if d == 0 {
+		d = t.Linux
+	}
+	err := EnsureSysctl(t.Sysctl, int(seconds(d)))
 	if err == nil {
 		return nil
 	}
-	if setDefaultTimeout(seconds(d)) == nil {
+	if setDefaultTimeout(t.protocol, t.attribute, seconds(d)) == nil {
 		return nil
 	}
 	return err
 }
 
-// setDefaultTimeout is `nfct timeout default-set inet tcp established N`
+// setDefaultTimeout is `nfct timeout default-set inet PROTOCOL STATE N`
 // (linux/netfilter/nfnetlink_cttimeout.h).
-func setDefaultTimeout(established uint32) error {
+func setDefaultTimeout(protocol uint8, attribute uint16, seconds uint32) error {
 	const (
-		msgDefaultSet  = 3
-		ctaL3Proto     = 2
-		ctaL4Proto     = 3
-		ctaData        = 4
-		tcpEstablished = 3
+		msgDefaultSet = 3
+		ctaL3Proto    = 2
+		ctaL4Proto    = 3
+		ctaData       = 4
 	)
 	conn, err := netlink.Dial(unix.NETLINK_NETFILTER, nil)
 	if err != nil {
@@ -73,8 +77,8 @@ func setDefaultTimeout(established uint32) error {
 	defer func() { _ = conn.Close() }()
 	raw, err := netlink.MarshalAttributes([]netlink.Attribute{
 		{Type: ctaL3Proto, Data: be16(unix.AF_INET)},
-		{Type: ctaL4Proto, Data: []byte{TCP}},
-		nest(ctaData, netlink.Attribute{Type: tcpEstablished, Data: be32(established)}),
+		{Type: ctaL4Proto, Data: []byte{protocol}},
+		nest(ctaData, netlink.Attribute{Type: attribute, Data: be32(seconds)}),
 	})
 	if err != nil {
 		return err
