@@ -37,13 +37,18 @@ func setUpNetwork(ctx context.Context, spec *topology.NodeSpec) error {
 	if err := removeDefaultRoutes(); err != nil {
 		return err
 	}
+	return setRoutes(spec)
+}
+
+// setRoutes adds the routes of the spec that are not there, and sets TCP's clock on all.
+func setRoutes(spec *topology.NodeSpec) error {
 	for _, r := range spec.Routes {
 		route := &netlink.Route{Dst: ipNet(r.Dst), Gw: r.Via.AsSlice()}
 		if err := netlink.RouteReplace(route); err != nil {
 			return fmt.Errorf("route to %s via %s: %w", r.Dst, r.Via, err)
 		}
 	}
-	return nil
+	return scaleTCP(spec)
 }
 
 // awaitInterfaces waits until every interface has its address and is up.
@@ -67,6 +72,7 @@ func InterfaceNames(interfaces []topology.Interface) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
+	// An address that has been changed is the spare one by now.
 	byAddr := make(map[netip.Addr]net.Interface)
 	for _, link := range links {
 		addrs, err := link.Addrs()
@@ -81,7 +87,13 @@ func InterfaceNames(interfaces []topology.Interface) ([]string, error) {
 	}
 	names := make([]string, 0, len(interfaces))
 	for _, i := range interfaces {
-		link, ok := byAddr[i.Addr.Addr()]
+		var link net.Interface
+		ok := false
+		for _, a := range i.Addrs() {
+			if link, ok = byAddr[a]; ok {
+				break
+			}
+		}
 		if !ok {
 			return nil, fmt.Errorf("no interface has the address %s on network %s", i.Addr.Addr(), i.Network)
 		}

@@ -37,6 +37,8 @@ type Env struct {
 	server *control.Server
 	ready  func()
 
+	moving sync.Mutex // held while an address changes
+
 	mu        sync.Mutex
 	onRestart []func()
 }

@@ -37,6 +37,10 @@ func (p *process) restart(spec topology.NodeSpec, down time.Duration) (any, erro
 	if down < 0 {
 		return nil, fmt.Errorf("down is %v, less than nothing", down)
 	}
+	var err error
+	if spec.Links, err = p.links.Specs(); err != nil {
+		return nil, err
+	}
 	environ, err := successorEnviron(os.Environ(), spec, down)
 	if err != nil {
 		return nil, err
@@ -52,6 +56,9 @@ func (p *process) restart(spec topology.NodeSpec, down time.Duration) (any, erro
 // replace executes the program anew. It does not return.
 func (p *process) replace(environ []string, down time.Duration) {
 	p.env.goDown()
+	if err := p.links.Close(); err != nil { // the successor sets them up anew
+		fmt.Fprintf(os.Stderr, "node %s: restart: links: %v\n", p.env.Spec.Name, err)
+	}
 	p.env.Record(trace.Event{Type: trace.Restarting, Dur: down})
 	p.server.Seal(lastAnswers)
 	err := syscall.Exec(self, os.Args, environ)

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"os/signal"
 	"slices"
@@ -15,6 +16,7 @@ import (
 	"time"
 
 	"github.com/wslab/wslab/internal/control"
+	"github.com/wslab/wslab/internal/node/link"
 	"github.com/wslab/wslab/internal/nodespec"
 	"github.com/wslab/wslab/internal/nsexec"
 	"github.com/wslab/wslab/internal/trace"
@@ -34,6 +36,7 @@ type process struct {
 	env      *Env
 	server   *control.Server
 	requests *requestReader
+	links    *link.Links
 
 	ready      atomic.Bool
 	readyOnce  sync.Once
@@ -69,6 +72,7 @@ func Run(ctx context.Context, kinds []*Kind, stdin io.Reader, stdout io.Writer) 
 		err = fmt.Errorf("node %s: %w", spec.Name, err)
 	}
 	p.env.Record(stopped)
+	p.server.Flush()
 	return err
 }
 
@@ -88,7 +92,13 @@ func (p *process) run(ctx context.Context, kinds []*Kind) error {
 			return err
 		}
 	}
+	if err := p.setLinks(ctx); err != nil {
+		return err
+	}
 	p.handle()
+	p.handleAddress()
+	p.handleLateness(ctx)
+	p.answerNames(ctx)
 	go p.serve(ctx)
 	if !sleep(ctx, down) {
 		return nil
@@ -104,8 +114,18 @@ func (p *process) setUp(ctx context.Context) error {
 	if os.Getenv(PrivateEtc) == "" {
 		return nil
 	}
-	if err := nsexec.PrivateEtc(p.env.Spec.Hosts); err != nil {
+	hosts := maps.Clone(p.env.Spec.Hosts)
+	if len(p.env.Spec.Interfaces) > 0 && hosts != nil {
+		hosts[p.env.Spec.Name] = p.env.Spec.Interfaces[0].Addr.Addr() // as engines with an /etc of their own have it
+	}
+	if err := nsexec.PrivateEtc(hosts); err != nil {
 		return fmt.Errorf("names: %w", err)
+	}
+	if p.env.Spec.Needs.Processes {
+		// Some containers do not allow it. Most programs do without.
+		if err := nsexec.PrivateProc(); err != nil {
+			p.env.Logf("%v", err)
+		}
 	}
 	return nil
 }

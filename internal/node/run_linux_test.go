@@ -250,6 +250,39 @@ func TestPrivateEtc(t *testing.T) {
 	}
 }
 
+// TestNodeAnswersDNS asks a node's own name server, makes it fail and mends it.
+func TestNodeAnswersDNS(t *testing.T) {
+	_, machine, spec := machines(t)
+	spec.Hosts = map[string]netip.Addr{"server": netip.MustParseAddr("203.0.113.2")}
+	n := machine.Start(t, echoKind(), &echoSettings{}, spec)
+	resolver := &net.Resolver{PreferGo: true, Dial: func(context.Context, string, string) (c net.Conn, err error) {
+		machine.MustDo(t, func() error {
+			c, err = net.Dial("udp4", "127.0.0.1:53")
+			return err
+		})
+		return c, err
+	}}
+	look := func() ([]string, error) { return resolver.LookupHost(t.Context(), "server.") }
+	if got, err := look(); err != nil || len(got) != 1 || got[0] != "203.0.113.2" {
+		t.Errorf("server is %v, %v", got, err)
+	}
+	n.Call(t, "names", map[string]string{"name": "server", "fail": "nxdomain"}, nil)
+	var missing *net.DNSError
+	if got, err := look(); !errors.As(err, &missing) || !missing.IsNotFound {
+		t.Errorf("server is %v, %v", got, err)
+	}
+	if e := n.AwaitType(t, trace.LookupFailed); e.Detail != "server" || e.Err != "nxdomain" {
+		t.Errorf("%+v", e)
+	}
+	n.Call(t, "names", map[string]string{"name": "server"}, nil)
+	if _, err := look(); err != nil {
+		t.Errorf("mended: %v", err)
+	}
+	if err := n.TryCall("names", map[string]string{"name": "server", "fail": "loudly"}, nil); err == nil {
+		t.Error("accepted a failure that is none")
+	}
+}
+
 func TestFailures(t *testing.T) {
 	for _, test := range []struct{ name, fail, kind, event, stderr string }{
 		{name: "error", fail: "error", event: "no way", stderr: "node echo: no way"},
@@ -307,5 +340,48 @@ func TestTerm(t *testing.T) {
 		if last := events[len(events)-1]; last.Type != trace.Stopped || last.Err != "" {
 			t.Errorf("last event: %v", last)
 		}
+	}
+}
+
+// Conditions are there before the kind starts, are changed, and outlast a restart.
+func TestLinks(t *testing.T) {
+	client, machine, spec := machines(t)
+	link := func(delay time.Duration) topology.LinkSpec {
+		raw, err := json.Marshal(map[string]any{"delay": delay})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return topology.LinkSpec{Link: topology.Link{Network: "office", Node: "echo", Conditions: raw}}
+	}
+	const delay = 200 * time.Millisecond
+	spec.Links = []topology.LinkSpec{link(2 * delay)}
+	spec.Speed = 2
+	n := machine.Start(t, echoKind(), &echoSettings{Greet: "hello"}, spec)
+	dial := func() time.Duration {
+		t.Helper()
+		start := time.Now()
+		read(t, client.MustDial(t, "10.20.0.3:7"), "hello")
+		return time.Since(start)
+	}
+	if d := dial(); d < delay {
+		t.Errorf("a connection took %s, its SYN alone is delayed by %s", d, delay)
+	}
+	if e := n.AwaitType(t, trace.LinkChanged); e.Network != "office" || e.By != "echo" || e.Detail != "delay=400ms" {
+		t.Errorf("%+v", e)
+	}
+	n.Call(t, "link.set", link(4*delay), nil)
+	n.Call(t, "restart", map[string]any{"down": 0}, nil)
+	var shown []topology.LinkSpec
+	n.Call(t, "link.show", nil, &shown) // waits until it is up again
+	if d := dial(); d < 2*delay || len(shown) != 1 || shown[0].Node != "echo" {
+		t.Errorf("after a restart %s, %+v", d, shown)
+	}
+	n.Call(t, "link.clear", shown[0].Link, nil)
+	n.Call(t, "link.show", nil, &shown)
+	if len(shown) != 0 {
+		t.Errorf("cleared: %+v", shown)
+	}
+	if err := n.TryCall("link.set", topology.LinkSpec{Link: topology.Link{Network: "home"}}, nil); err == nil || !strings.Contains(err.Error(), `not on network "home"`) {
+		t.Errorf("%v", err)
 	}
 }
