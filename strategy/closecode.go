@@ -56,6 +56,51 @@ func CloseText(code int) string {
 	return "not a close code"
 }
 
+// CloseTextJapanese is [CloseText] in Japanese.
+func CloseTextJapanese(code int) string {
+	switch code {
+	case websocket.CloseNormalClosure:
+		return "正常終了: 目的を果たした"
+	case websocket.CloseGoingAway:
+		return "離脱: サーバーの停止またはページの移動"
+	case websocket.CloseProtocolError:
+		return "プロトコル違反"
+	case websocket.CloseUnsupportedData:
+		return "受け入れられない種類のデータ"
+	case closeReserved:
+		return "予約済み、まだ意味はない"
+	case websocket.CloseNoStatusReceived:
+		return "コードのないクローズフレーム"
+	case websocket.CloseAbnormalClosure:
+		return "異常終了: クローズフレームなしに接続が終わった"
+	case websocket.CloseInvalidFramePayloadData:
+		return "種類に合わない内容のメッセージ（UTF-8 でないテキストなど）"
+	case websocket.ClosePolicyViolation:
+		return "ポリシー違反: 許されないメッセージ"
+	case websocket.CloseMessageTooBig:
+		return "メッセージが大きすぎる"
+	case websocket.CloseMandatoryExtension:
+		return "クライアントが必要とする拡張にサーバーが応じなかった"
+	case websocket.CloseInternalServerErr:
+		return "内部エラー: 相手に予期しない事態が起きた"
+	case websocket.CloseServiceRestart:
+		return "サービスの再起動: 不規則に待ってから接続し直す"
+	case websocket.CloseTryAgainLater:
+		return "後で再試行: サーバーが過負荷である"
+	case closeBadGateway:
+		return "不正なゲートウェイ: 途中のサーバーが背後から不正な応答を受けた"
+	case websocket.CloseTLSHandshake:
+		return "TLS ハンドシェイクの失敗"
+	}
+	switch {
+	case code >= 3000 && code <= 3999:
+		return "ライブラリーやアプリケーションの登録コード"
+	case code >= 4000 && code <= 4999:
+		return "アプリケーション独自のコード"
+	}
+	return "クローズコードではない"
+}
+
 // Retryable says whether a connection that ended with this close code is worth
 // replacing. It is not when the peer is done with the client (1000), nor when a new
 // connection would meet the same end because of what the client sends or is.

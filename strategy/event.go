@@ -25,13 +25,27 @@ const (
 	KeepaliveSent
 	// KeepaliveAnswered: its answer arrived after Dur.
 	KeepaliveAnswered
-	// KeepaliveTimeout: its answer did not arrive within Dur; the connection is given up.
+	// KeepaliveReceived: a ping or heartbeat (Means) of the server arrived, and was answered.
+	KeepaliveReceived
+	// KeepaliveTimeout: its answer did not arrive within Dur, or with MeansSilence nothing
+	// did; the connection is given up.
 	KeepaliveTimeout
 	// KeepaliveLate: its answer arrived after Dur, when the connection had been
 	// given up: the alarm was false.
 	KeepaliveLate
 	// Waiting: the session waits Dur before attempt Attempt.
 	Waiting
+	// Doubted: nothing was heard for Dur after a ping that was sent for an [Adaptive] keepalive:
+	// another connection is sought beside this one. Trusted: it was heard of before there was one.
+	Doubted
+	Trusted
+	// DialDropped: the attempt was dropped after Dur, because another one succeeded first or none is
+	// needed any more.
+	DialDropped
+	// Resumed: over this connection the session goes on where it was ([Resume]), and Count messages are sent
+	// again that had been sent before. A Text says what was not as it should be: the peer knew nothing of the session, or
+	// does not resume any; in that case -Count messages may be lost.
+	Resumed
 	// GaveUp: the session does not try again; Text says why, Err is the last error.
 	GaveUp
 )
@@ -52,6 +66,8 @@ const (
 const (
 	MeansPing      = "ping"
 	MeansHeartbeat = "heartbeat"
+	// MeansSilence is a [Watch]: nothing was sent, and nothing was heard.
+	MeansSilence = "silence"
 )
 
 // Event is one thing that happened to a session. Fields that do not apply are zero.
@@ -65,9 +81,14 @@ type Event struct {
 	Attempt int
 	// Seq counts the keepalives of one means on a connection, from 1.
 	Seq int64
-	// Means of keepalive: MeansPing or MeansHeartbeat.
+	// Means of keepalive: MeansPing, MeansHeartbeat or MeansSilence.
 	Means string
+	// Bytes of the WebSocket frames that the event stands for: of the probe, of its answer, or
+	// of a probe of the server and the client's answer.
+	Bytes int
 	Dur   time.Duration
+	// Count of messages.
+	Count int
 	// Code is a close code: 1006 where there was no close frame.
 	Code int
 	By   string

@@ -19,6 +19,10 @@ type network struct {
 	latency atomic.Int64
 	// hole swallows everything, in both directions, of every connection.
 	hole atomic.Bool
+	// forgets is after how long a silence a connection is forgotten, as by a NAT that drops; 0 is never.
+	forgets atomic.Int64
+	// local is the client's address on new connections, if it is set.
+	local atomic.Pointer[net.TCPAddr]
 	// refuse refuses new connections.
 	refuse atomic.Bool
 
@@ -26,11 +30,47 @@ type network struct {
 	server   *http.Server
 	mu       sync.Mutex
 	conns    []net.Conn
+	routes   []*route
 	serving  sync.WaitGroup
 }
 
+// route is the way of one connection.
+type route struct {
+	network *network
+	// gone: it was forgotten.
+	gone atomic.Bool
+	// last is when something passed, in nanoseconds.
+	last atomic.Int64
+}
+
+// passes says whether something that comes now is let through.
+func (r *route) passes() bool {
+	now := time.Now().UnixNano()
+	if f := r.network.forgets.Load(); f > 0 && now-r.last.Swap(now) >= f {
+		r.gone.Store(true)
+	}
+	return !r.gone.Load() && !r.network.hole.Load()
+}
+
+// swallow forgets the connections that are open.
+func (n *network) swallow() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for _, r := range n.routes {
+		r.gone.Store(true)
+	}
+}
+
+// addressed is a connection with an address of one's own.
+type addressed struct {
+	net.Conn
+	local net.Addr
+}
+
+func (a addressed) LocalAddr() net.Addr { return a.local }
+
 // newNetwork starts a server that hands each of its connections to serve.
-func newNetwork(t *testing.T, serve func(*websocket.Conn)) *network {
+func newNetwork(t testing.TB, serve func(*websocket.Conn)) *network {
 	t.Helper()
 	n := &network{listener: &listener{conns: make(chan net.Conn), closed: make(chan struct{})}}
 	n.server = &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -90,21 +130,27 @@ func (n *network) connect() (net.Conn, error) {
 	}
 	client, clientFar := net.Pipe()
 	serverFar, server := net.Pipe()
+	way := &route{network: n}
+	way.last.Store(time.Now().UnixNano())
 	n.mu.Lock()
 	n.conns = append(n.conns, clientFar, serverFar)
+	n.routes = append(n.routes, way)
 	n.mu.Unlock()
-	n.pump(clientFar, serverFar)
-	n.pump(serverFar, clientFar)
+	n.pump(way, clientFar, serverFar)
+	n.pump(way, serverFar, clientFar)
 	select {
 	case n.listener.conns <- server:
 	case <-n.listener.closed:
 		return nil, errRefused
 	}
+	if local := n.local.Load(); local != nil {
+		return addressed{client, local}, nil
+	}
 	return client, nil
 }
 
 // pump carries one direction of a connection.
-func (n *network) pump(from, to net.Conn) {
+func (n *network) pump(way *route, from, to net.Conn) {
 	type segment struct {
 		data []byte
 		due  time.Time
@@ -118,7 +164,7 @@ func (n *network) pump(from, to net.Conn) {
 			if err != nil {
 				return
 			}
-			if !n.hole.Load() {
+			if way.passes() {
 				queue <- segment{buf[:k], time.Now().Add(time.Duration(n.latency.Load()))}
 			}
 		}
@@ -130,7 +176,7 @@ func (n *network) pump(from, to net.Conn) {
 				_ = from.Close()
 			}
 		}
-		if !n.hole.Load() {
+		if !n.hole.Load() && !way.gone.Load() {
 			_ = to.Close()
 		}
 	})

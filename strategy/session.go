@@ -1,11 +1,15 @@
 package strategy
 
 import (
+	"bytes"
 	"context"
+	crand "crypto/rand"
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/gorilla/websocket"
@@ -36,6 +40,12 @@ type Options struct {
 	// Seed of the jitter. Sessions with the same seed wait the same times; 0 is
 	// a random seed.
 	Seed uint64
+	// Memory is what an [Adaptive] keepalive knows and learns about paths. Without one the session has one
+	// of its own, and forgets with its end.
+	Memory *Memory
+	// Addresses returns the addresses of this machine, of type [*net.IPNet], for an [Adaptive] keepalive. The
+	// default is [net.InterfaceAddrs].
+	Addresses func() ([]net.Addr, error)
 	// CloseTimeout bounds how long a connection that was closed or given up
 	// is still read, for the closing handshake and late answers. The default is 5 s.
 	CloseTimeout time.Duration
@@ -53,33 +63,71 @@ type Session struct {
 	strategy Strategy
 	dial     DialFunc
 	options  Options
-	random   *rand.Rand
+	chance   chance
+	waits    func(n int) time.Duration
+	// id and replay are those of a session that resumes.
+	id     string
+	replay *Replay
+	over   atomic.Bool
 
 	reporting sync.Mutex
 
 	mu      sync.Mutex
 	current *link
+	// connections counts those that were opened.
+	connections int
 
-	// What follows belongs to the goroutine of Run. Attempts count since the last
-	// open connection, tries to reconnect since the last one that lasted.
-	connections, attempt, tries int
-	background                  sync.WaitGroup
+	background sync.WaitGroup
 }
 
 // New returns a session that keeps a connection as s says once Run is called. dial is
-// called for each attempt; it is for dial to apply [Strategy.URL].
+// called for each attempt; it is for dial to apply [Strategy.URL]. With [AdaptiveReconnect] it may be
+// called again before it has returned.
 func New(s Strategy, dial DialFunc, options Options) *Session {
 	fill(&options.CloseTimeout, 5*time.Second)
+	if options.Memory == nil {
+		options.Memory = new(Memory)
+	}
+	if options.Addresses == nil {
+		options.Addresses = net.InterfaceAddrs
+	}
 	seed := options.Seed
 	if seed == 0 {
 		seed = rand.Uint64()
 	}
-	return &Session{
+	session := &Session{
 		strategy: s.WithDefaults(),
 		dial:     dial,
 		options:  options,
-		random:   rand.New(rand.NewPCG(seed, seed)),
+		chance:   chance{random: rand.New(rand.NewPCG(seed, seed))},
 	}
+	if r := s.Resume; r != nil {
+		session.id, session.replay = crand.Text(), NewReplay(*r)
+	}
+	if r := s.Reconnect; r != nil {
+		session.waits = r.Waits(session.chance.draw)
+	}
+	return session
+}
+
+// chance is a source of random numbers that is safe for concurrent use.
+type chance struct {
+	mu     sync.Mutex
+	random *rand.Rand
+}
+
+// draw returns a number from 0 to under 1.
+func (c *chance) draw() float64 {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.random.Float64()
+}
+
+// seed returns one for another source.
+func (c *chance) seed() uint64 {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.random.Uint64()
 }
 
 // Run connects, keeps the connection alive and replaces it as the strategy says,
@@ -88,150 +136,176 @@ func New(s Strategy, dial DialFunc, options Options) *Session {
 // ErrGaveUp. All goroutines of the session have ended when it returns.
 func (s *Session) Run(ctx context.Context) error {
 	defer s.background.Wait()
+	defer s.over.Store(true)
+	search := s.seek(ctx, nil, 0)
 	for {
-		l, err := s.connect(ctx)
-		if l == nil {
-			return err
+		found := <-search.found
+		if found.ws == nil {
+			return found.err
 		}
-		end := s.serve(ctx, l)
+		l := s.open(found)
+		var end ending
+		end, search = s.serve(ctx, l, found.tries)
 		if ctx.Err() != nil {
+			if search != nil {
+				s.drop(search)
+			}
 			return nil
 		}
-		s.attempt = 0
-		if r := s.strategy.Reconnect; r != nil && time.Since(l.opened) >= r.ResetAfter {
-			s.tries = 0
+		if s.stops(end.code) {
+			if search != nil {
+				s.drop(search)
+			}
+			return s.giveUp(0, fmt.Sprintf("the peer closed with %d: %s", end.code, CloseText(end.code)), end.err)
 		}
-		if !Retryable(end.code) {
-			return s.giveUp(fmt.Sprintf("the peer closed with %d: %s", end.code, CloseText(end.code)), end.err)
+		if search == nil {
+			search = s.seek(ctx, &end, s.triesAfter(l, found.tries))
 		}
 	}
+}
+
+// triesAfter is how many tries to reconnect are counted after a connection.
+func (s *Session) triesAfter(l *link, tries int) int {
+	if r := s.strategy.Reconnect; r != nil && time.Since(l.opened) >= r.ResetAfter {
+		return 0
+	}
+	return tries
+}
+
+// stops says whether the strategy stays away after a close code.
+func (s *Session) stops(code int) bool {
+	if r := s.strategy.Reconnect; r != nil {
+		return r.Stops(code)
+	}
+	return !Retryable(code)
 }
 
 // Send writes a message to the open connection and returns that connection's
 // number. It blocks while the connection takes no data. A nil error says that the
 // kernel has taken the message, not that it has arrived.
+//
+// With [Resume] the message is taken at any time until Run returns, and is kept until the peer has
+// acknowledged it: Send does not block, returns 0 where no connection is open, and [ErrFull] if too much is kept.
 func (s *Session) Send(opcode int, data []byte) (conn int, err error) {
 	s.mu.Lock()
 	l := s.current
 	s.mu.Unlock()
+	if s.replay != nil && !s.over.Load() {
+		if _, err := s.replay.Keep(opcode, bytes.Clone(data)); err != nil || l == nil {
+			return 0, err
+		}
+		return l.number, nil
+	}
 	if l == nil {
 		return 0, ErrNotConnected
 	}
 	return l.number, l.send(opcode, data, time.Time{})
 }
 
-// connect returns the next connection, or nil when ctx has ended or, with an
-// error, when the strategy gives up.
-func (s *Session) connect(ctx context.Context) (*link, error) {
-	retry := s.connections > 0
-	var last error
-	for {
-		if retry {
-			if reason := s.exhausted(); reason != "" {
-				return nil, s.giveUp(reason, last)
-			}
-			if !s.wait(ctx) {
-				return nil, nil
-			}
-		}
-		retry = true
-		l, err := s.try(ctx)
-		if ctx.Err() != nil {
-			return l, nil // an open connection still has its closing handshake
-		}
-		if err == nil {
-			return l, nil
-		}
-		last = err
+// Unacknowledged returns how many messages the peer has not acknowledged; 0 without [Resume].
+func (s *Session) Unacknowledged() int {
+	if s.replay == nil {
+		return 0
 	}
+	s.replay.mu.Lock()
+	defer s.replay.mu.Unlock()
+	return len(s.replay.kept)
 }
 
-// exhausted says why there is no further try, or "".
-func (s *Session) exhausted() string {
-	switch r := s.strategy.Reconnect; {
-	case r == nil:
-		return "the strategy does not reconnect"
-	case r.Tries >= 0 && s.tries >= r.Tries:
-		return fmt.Sprintf("%d tries failed", s.tries)
-	}
-	return ""
-}
-
-func (s *Session) giveUp(reason string, err error) error {
-	s.report(Event{Type: GaveUp, Conn: s.connections, Attempt: s.attempt, Text: reason, Err: err})
+// giveUp reports that there is no further attempt after so many, and returns the error that says so.
+func (s *Session) giveUp(attempt int, reason string, err error) error {
+	s.report(Event{Type: GaveUp, Conn: s.opened(), Attempt: attempt, Text: reason, Err: err})
 	if err != nil {
 		return fmt.Errorf("%w: %s: %w", ErrGaveUp, reason, err)
 	}
 	return fmt.Errorf("%w: %s", ErrGaveUp, reason)
 }
 
-// wait waits before the next try. It reports false if ctx ended meanwhile.
-func (s *Session) wait(ctx context.Context) bool {
-	s.tries++
-	delay := s.strategy.Reconnect.Delay(s.tries, s.random.Float64())
-	s.report(Event{Type: Waiting, Conn: s.connections, Attempt: s.attempt + 1, Dur: delay})
-	return sleep(ctx, delay)
-}
-
-// try makes one attempt to connect.
-func (s *Session) try(ctx context.Context) (*link, error) {
-	s.attempt++
-	start := time.Now()
-	s.report(Event{Type: DialStart, Time: start, Conn: s.connections + 1, Attempt: s.attempt})
-	dialing, cancel := context.WithTimeout(ctx, s.strategy.ConnectTimeout)
-	defer cancel()
-	ws, err := s.dial(dialing)
-	if err == nil {
-		if err = setTCPKeepalive(ws.NetConn(), s.strategy.Keepalive.TCP); err != nil {
-			_ = ws.Close() // the first error counts
-		}
-	}
-	if err != nil {
-		s.report(Event{Type: DialFailed, Conn: s.connections + 1, Attempt: s.attempt, Dur: time.Since(start), Err: err})
-		return nil, err
-	}
-	s.connections++
-	l := newLink(s, ws)
+// open takes a connection that was found into use.
+func (s *Session) open(f found) *link {
 	// Under the lock, so that whoever hears of the connection can send over it.
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.report(Event{Type: Opened, Conn: l.number, Attempt: s.attempt, Dur: time.Since(start), Local: ws.LocalAddr(), Remote: ws.RemoteAddr()})
+	s.connections++
+	l := newLink(s, f.ws, s.connections)
+	s.report(Event{Type: Opened, Conn: l.number, Attempt: f.attempt, Dur: f.took, Local: f.ws.LocalAddr(), Remote: f.ws.RemoteAddr()})
 	s.current = l
-	return l, nil
+	return l
 }
 
-// serve looks after an open connection until it is over for the session.
-func (s *Session) serve(ctx context.Context, l *link) ending {
+// serve looks after an open connection until it is over for the session. Where it was in doubt then,
+// the search for another is returned, too.
+func (s *Session) serve(ctx context.Context, l *link, tries int) (end ending, search *search) {
 	read := make(chan ending, 1)
 	s.background.Go(func() { read <- l.read() })
 	probing, stopProbing := context.WithCancel(ctx)
 	defer stopProbing()
-	unanswered := make(chan ending, len(l.probers))
-	for _, p := range l.probers {
+	unanswered := make(chan error, len(l.guards))
+	for _, g := range l.guards {
 		s.background.Go(func() {
-			if err := p.run(probing); err != nil {
-				unanswered <- ending{by: ByStrategy, code: websocket.CloseAbnormalClosure, err: err}
+			if err := g.run(probing); err != nil {
+				unanswered <- err
 			}
 		})
 	}
-	var end ending
-	select {
-	case end = <-read:
-		s.disconnect()
-		l.discard()
-	case end = <-unanswered:
-		s.disconnect()
-		l.abandoned.Store(true)
-		// The next connection does not wait for it. 1011 is what Python's
-		// websockets sends then; browsers have no code for it.
-		s.background.Go(func() { l.shut(ctx, websocket.CloseInternalServerErr, "keepalive timeout", read) })
-	case <-ctx.Done():
-		s.disconnect()
-		end = l.shut(context.WithoutCancel(ctx), websocket.CloseNormalClosure, "", read)
-		end.by = ByCaller
+	for {
+		select {
+		case end = <-read:
+			s.disconnect()
+			l.discard()
+			if l.adaptive != nil {
+				l.adaptive.ended(end)
+			}
+		case err := <-unanswered:
+			end = s.abandon(ctx, l, err, read)
+		case <-l.doubts():
+			search = s.beside(ctx, l, search, s.triesAfter(l, tries))
+			continue
+		case found := <-search.result():
+			if found.ws != nil && !l.adaptive.silent() {
+				_ = found.ws.Close() // the old one is there again
+				search = nil
+				s.report(Event{Type: Trusted, Conn: l.number})
+				continue
+			}
+			search.found <- found // for whoever goes on with it
+			if found.ws == nil {
+				// Nothing is left to be tried.
+				end = s.abandon(ctx, l, l.adaptive.giveUp(l.adaptive.Limit), read)
+				break
+			}
+			end = s.abandon(ctx, l, l.adaptive.replaced(found.sought), read)
+		case <-ctx.Done():
+			s.disconnect()
+			end = l.shut(context.WithoutCancel(ctx), websocket.CloseNormalClosure, "", read)
+			end.by = ByCaller
+		}
+		l.report(l.closedEvent(end))
+		return end, search
 	}
-	l.report(l.closedEvent(end))
-	return end
+}
+
+// abandon gives a connection up. The next one does not wait for it.
+func (s *Session) abandon(ctx context.Context, l *link, why error, read <-chan ending) ending {
+	s.disconnect()
+	l.abandoned.Store(true)
+	// 1011 is what Python's websockets sends then; browsers have no code for it.
+	s.background.Go(func() { l.shut(ctx, websocket.CloseInternalServerErr, "keepalive timeout", read) })
+	return ending{by: ByStrategy, code: websocket.CloseAbnormalClosure, err: why}
+}
+
+// beside seeks another connection while one is in doubt, and no longer.
+func (s *Session) beside(ctx context.Context, l *link, search *search, tries int) *search {
+	switch doubted := l.adaptive.doubted.Load(); {
+	case doubted && search == nil:
+		s.report(Event{Type: Doubted, Conn: l.number, Dur: l.adaptive.Patience})
+		return s.seek(ctx, &ending{by: ByStrategy, code: websocket.CloseAbnormalClosure}, tries)
+	case !doubted && search != nil:
+		s.drop(search)
+		s.report(Event{Type: Trusted, Conn: l.number})
+		return nil
+	}
+	return search
 }
 
 // disconnect makes Send refuse until the next connection is open.

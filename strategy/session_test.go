@@ -4,9 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"net"
+	"os"
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -31,20 +36,23 @@ type run struct {
 var typeNames = map[EventType]string{
 	DialStart: "dial", DialFailed: "failed", Opened: "opened", Closed: "closed", KeepaliveSent: "sent", KeepaliveAnswered: "answered",
 	KeepaliveTimeout: "timeout", KeepaliveLate: "late", Waiting: "waiting", GaveUp: "gave up",
+	Doubted: "doubted", Trusted: "trusted", DialDropped: "dropped", Resumed: "resumed",
 }
 
 // line is an event as tests expect it: the second since the start, the type, what matters of the rest.
 func (r *run) line(e Event) string {
 	words := []string{fmt.Sprintf("%.1fs", e.Time.Sub(r.start).Seconds()), typeNames[e.Type]}
 	switch e.Type {
-	case DialStart, DialFailed:
+	case DialStart, DialFailed, DialDropped:
 		words = append(words, fmt.Sprint(e.Attempt))
-	case Opened:
+	case Opened, Doubted, Trusted:
 		words = append(words, fmt.Sprint(e.Conn))
 	case Closed:
 		words = append(words, fmt.Sprint(e.Conn), fmt.Sprint(e.Code), e.By)
 	case Waiting:
 		words = append(words, e.Dur.String())
+	case Resumed:
+		words = append(words, fmt.Sprint(e.Conn), fmt.Sprint(e.Count), "("+e.Text+")")
 	case GaveUp:
 		words = append(words, "("+e.Text+")")
 	default:
@@ -57,21 +65,28 @@ func (r *run) line(e Event) string {
 }
 
 // begin runs a strategy on a network, inside a bubble of virtual time.
-func begin(t *testing.T, n *network, s Strategy) *run {
+func begin(t *testing.T, n *network, s Strategy) *run { return beginWith(t, n, s, Options{}) }
+
+func beginWith(t *testing.T, n *network, s Strategy, o Options) *run {
+	return beginDialling(t, s, n.dial, o)
+}
+
+func beginDialling(t *testing.T, s Strategy, dial DialFunc, o Options) *run {
 	r := &run{t: t, start: time.Now()}
-	r.Session = New(s, n.dial, Options{
-		Seed: 1,
-		OnEvent: func(e Event) {
-			r.mu.Lock()
-			defer r.mu.Unlock()
-			r.events = append(r.events, r.line(e))
-		},
-		OnMessage: func(m Message) {
+	o.Seed = 1
+	o.OnEvent = func(e Event) {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		r.events = append(r.events, r.line(e))
+	}
+	if o.OnMessage == nil {
+		o.OnMessage = func(m Message) {
 			r.mu.Lock()
 			defer r.mu.Unlock()
 			r.got = append(r.got, string(m.Data))
-		},
-	})
+		}
+	}
+	r.Session = New(s, dial, o)
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	go func() { done <- r.Run(ctx) }()
@@ -81,6 +96,19 @@ func begin(t *testing.T, n *network, s Strategy) *run {
 	}
 	synctest.Wait()
 	return r
+}
+
+// count counts the events of a type.
+func (r *run) count(name string) int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	n := 0
+	for _, e := range r.events {
+		if strings.Fields(e)[1] == name {
+			n++
+		}
+	}
+	return n
 }
 
 // at waits for a second of the run.
@@ -189,10 +217,10 @@ func TestFalseAlarm(t *testing.T) {
 		n := newNetwork(t, echo)
 		defer n.close()
 		r := begin(t, n, builtin(t, "twitchy"))
-		n.latency.Store(int64(150 * time.Millisecond))
-		r.at(7)
-		r.expect("0.0s dial 1", "0.0s opened 1", "5.0s sent ping 1", "5.2s timeout ping 1", "5.2s closed 1 1006 strategy",
-			"5.2s waiting 1s", "5.3s late ping 1 300ms", "6.2s dial 1", "6.5s opened 2")
+		n.latency.Store(int64(1200 * time.Millisecond))
+		r.at(11)
+		r.expect("0.0s dial 1", "0.0s opened 1", "5.0s sent ping 1", "7.0s timeout ping 1", "7.0s closed 1 1006 strategy",
+			"7.0s waiting 1s", "7.4s late ping 1 2.4s", "8.0s dial 1", "10.4s opened 2")
 		_ = r.stop()
 	})
 }
@@ -202,7 +230,7 @@ func TestNewConnectionDoesNotWaitForTheOldOne(t *testing.T) {
 		n := newNetwork(t, func(ws *websocket.Conn) {
 			pong := ws.PingHandler()
 			ws.SetPingHandler(func(payload string) error {
-				time.Sleep(3 * time.Second)
+				time.Sleep(4 * time.Second)
 				return pong(payload)
 			})
 			echo(ws)
@@ -210,8 +238,8 @@ func TestNewConnectionDoesNotWaitForTheOldOne(t *testing.T) {
 		defer n.close()
 		r := begin(t, n, builtin(t, "twitchy"))
 		r.at(9.5)
-		r.expect("0.0s dial 1", "0.0s opened 1", "5.0s sent ping 1", "5.2s timeout ping 1", "5.2s closed 1 1006 strategy",
-			"5.2s waiting 1s", "6.2s dial 1", "6.2s opened 2", "8.0s late ping 1 3s")
+		r.expect("0.0s dial 1", "0.0s opened 1", "5.0s sent ping 1", "7.0s timeout ping 1", "7.0s closed 1 1006 strategy",
+			"7.0s waiting 1s", "8.0s dial 1", "8.0s opened 2", "9.0s late ping 1 4s")
 		_ = r.stop()
 	})
 }
@@ -259,6 +287,63 @@ func TestReconnectAfterAReset(t *testing.T) {
 		r.expect("0.0s dial 1", "0.0s opened 1", "10.0s closed 1 1006 network",
 			"10.0s waiting 1s", "11.0s dial 1", "11.0s failed 1", "11.0s waiting 2s", "13.0s dial 2", "13.0s opened 2",
 			"14.0s closed 2 1006 network", "14.0s waiting 4s")
+	})
+}
+
+// tellsOnce is a connection that was reset: as of a kernel's socket, a write is told, and
+// who reads sees the end of the stream.
+type tellsOnce struct {
+	net.Conn
+	reset *atomic.Bool
+}
+
+func (c tellsOnce) Write(b []byte) (int, error) {
+	if !c.reset.Load() {
+		return c.Conn.Write(b)
+	}
+	_ = c.SetReadDeadline(time.Now())
+	return 0, &net.OpError{Op: "write", Net: "tcp", Err: syscall.ECONNRESET}
+}
+
+func (c tellsOnce) Read(b []byte) (int, error) {
+	n, err := c.Conn.Read(b)
+	if c.reset.Load() && errors.Is(err, os.ErrDeadlineExceeded) {
+		err = io.EOF
+	}
+	return n, err
+}
+
+func TestAResetThatAWriteIsToldOf(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := newNetwork(t, echo)
+		defer n.close()
+		var reset atomic.Bool
+		var ended error
+		s := New(Strategy{}, func(ctx context.Context) (*websocket.Conn, error) {
+			d := websocket.Dialer{NetDialContext: func(context.Context, string, string) (net.Conn, error) {
+				c, err := n.connect()
+				return tellsOnce{c, &reset}, err
+			}}
+			ws, _, err := d.DialContext(ctx, "ws://server/", nil)
+			return ws, err
+		}, Options{OnEvent: func(e Event) {
+			if e.Type == Closed {
+				ended = e.Err
+			}
+		}})
+		done := make(chan error, 1)
+		go func() { done <- s.Run(t.Context()) }()
+		synctest.Wait()
+		reset.Store(true)
+		if _, err := s.Send(websocket.TextMessage, []byte("x")); !errors.Is(err, syscall.ECONNRESET) {
+			t.Errorf("send: %v", err)
+		}
+		if err := <-done; !errors.Is(err, ErrGaveUp) { // it has no reconnect
+			t.Errorf("the session ended with %v", err)
+		}
+		if !errors.Is(ended, syscall.ECONNRESET) {
+			t.Errorf("the connection ended with %v", ended)
+		}
 	})
 }
 

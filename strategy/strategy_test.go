@@ -10,7 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-func TestDelay(t *testing.T) {
+func TestWaits(t *testing.T) {
 	for _, c := range []struct {
 		name   string
 		r      Reconnect
@@ -24,12 +24,27 @@ func TestDelay(t *testing.T) {
 		{"equal jitter, half", Reconnect{Jitter: 0.5}, 0.5, []string{"750ms", "1.5s", "3s", "6s", "12s", "22.5s"}},
 		{"full jitter, least", Reconnect{Jitter: 1}, 0, []string{"0s", "0s"}},
 		{"full jitter, quarter", Reconnect{Jitter: 1}, 0.25, []string{"250ms", "500ms", "1s", "2s", "4s", "7.5s"}},
+		{"socket.io, least", find("socket.io"), 0, []string{"500ms", "1s", "2s", "4s", "5s"}},
+		{"socket.io, middle", find("socket.io"), 0.5, []string{"1s", "2s", "4s", "5s", "5s"}},
+		{"reconnecting-websocket", find("reconnecting-websocket"), 0.25, []string{"2s", "2.6s", "3.38s", "4.394s"}},
+		{"partysocket", find("partysocket"), 0.5, []string{"3s", "3.9s", "5.07s", "6.591s", "8.5683s", "10s"}},
+		{"signalr", find("signalr"), 0.5, []string{"0s", "2s", "10s", "30s"}},
+		{"phoenix", find("phoenix"), 0.5, []string{"10ms", "50ms", "100ms", "150ms", "200ms", "250ms", "500ms", "1s", "2s", "5s", "5s"}},
+		{"actioncable", find("actioncable"), 0, []string{"6s", "6.9s", "7.934999999s"}},
+		{"centrifuge-js", find("centrifuge-js"), 0.5, []string{"750ms", "1s", "1.5s", "2.5s", "4.5s", "8.5s", "10.5s", "10.5s"}},
+		{"python-websockets", find("python-websockets"), 0.5, []string{"0s", "2.5s", "3.1s", "5.0158s"}},
+		{"stompjs", find("stompjs"), 0.5, []string{"5s", "5s"}},
+		{"graphql-ws", find("graphql-ws"), 0, []string{"1.3s", "2.3s", "4.3s", "8.3s", "16.3s"}},
+		{"AWS, full", find("full-jitter"), 0.5, []string{"500ms", "1s", "2s", "4s", "8s", "15s", "15s"}},
+		{"AWS, equal", find("equal-jitter"), 0.5, []string{"750ms", "1.5s", "3s", "6s", "12s", "22.5s"}},
+		{"AWS, decorrelated", find("decorrelated-jitter"), 0.5, []string{"2s", "3.5s", "5.75s"}},
 		{"base above the default maximum", Reconnect{Base: time.Minute}, 0, []string{"1m0s", "1m0s"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			var got []string
+			waits := c.r.Waits(func() float64 { return c.random })
 			for n := range c.want {
-				got = append(got, c.r.Delay(n+1, c.random).String())
+				got = append(got, waits(n+1).String())
 			}
 			if !slices.Equal(got, c.want) {
 				t.Errorf("got %v, want %v", got, c.want)
@@ -38,11 +53,18 @@ func TestDelay(t *testing.T) {
 	}
 }
 
-func TestDelayStaysInItsBounds(t *testing.T) {
+// find returns how a built-in strategy reconnects.
+func find(name string) Reconnect {
+	s, _ := Find(name)
+	return *s.Reconnect
+}
+
+func TestWaitsStayInTheirBounds(t *testing.T) {
 	random := rand.New(rand.NewPCG(1, 2))
 	r := Reconnect{Jitter: 1}
+	waits := r.Waits(random.Float64)
 	for n := range 5000 {
-		if d := r.Delay(n, random.Float64()); d < 0 || d > 30*time.Second {
+		if d := waits(n); d < 0 || d > 30*time.Second {
 			t.Fatalf("try %d: %s", n, d)
 		}
 	}
@@ -63,7 +85,7 @@ func TestScale(t *testing.T) {
 			Heartbeat: &Heartbeat{Interval: 5 * time.Second, Timeout: 2 * time.Second},
 			TCP:       &TCPKeepalive{Idle: time.Second, Interval: 6 * time.Second, Count: 4},
 		},
-		Reconnect:      &Reconnect{Base: 200 * time.Millisecond, Max: 6 * time.Second, Factor: 2, Tries: -1, ResetAfter: time.Second},
+		Reconnect:      &Reconnect{Base: 200 * time.Millisecond, Max: 6 * time.Second, Factor: 2, Tries: -1, ResetAfter: time.Second, Spread: SpreadBelow},
 		ConnectTimeout: 2 * time.Second,
 	}
 	if diff := cmp.Diff(want, s.Scale(5)); diff != "" {
@@ -96,7 +118,12 @@ func TestBuiltin(t *testing.T) {
 			t.Errorf("%s through JSON: %s", n.Name, diff)
 		}
 	}
-	want := []string{"none", "ws-ping", "heartbeat", "slow-ping", "twitchy", "tcp-keepalive", "reconnect-only", "firewall-aware"}
+	want := []string{
+		"none", "ws-ping", "heartbeat", "slow-ping", "twitchy", "tcp-keepalive", "reconnect-only", "firewall-aware", "adaptive",
+		"gorilla-chat", "socket.io", "reconnecting-websocket", "partysocket", "signalr", "phoenix", "actioncable",
+		"centrifuge-js", "python-websockets", "websocket-client", "aiohttp", "java-websocket", "okhttp", "stompjs",
+		"graphql-ws", "backoff", "full-jitter", "equal-jitter", "decorrelated-jitter",
+	}
 	if !slices.Equal(names, want) {
 		t.Errorf("got %v, want %v", names, want)
 	}

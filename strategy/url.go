@@ -35,6 +35,24 @@ func (s Strategy) URL(raw string) (string, error) {
 	return u.String(), nil
 }
 
+// URLs returns the URLs that the strategy connects to in turn, for [Alternate]: that of [Strategy.URL] and, with an
+// [AdaptiveReconnect], the one it was asked for where that is another. What was asked for as wss:// is never
+// connected to in the clear.
+func (s Strategy) URLs(raw string) ([]string, error) {
+	first, err := s.URL(raw)
+	if err != nil {
+		return nil, err
+	}
+	given, err := Strategy{}.URL(raw)
+	if err != nil {
+		return nil, err
+	}
+	if s.Reconnect == nil || s.Reconnect.Adaptive == nil || given == first {
+		return []string{first}, nil
+	}
+	return []string{first, given}, nil
+}
+
 // dropPort removes the port of a URL and keeps the brackets of an IPv6 address.
 func dropPort(u *url.URL) {
 	host := u.Hostname()
