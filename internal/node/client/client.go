@@ -7,6 +7,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"net/http"
 	"net/url"
 	"strings"
 	"sync"
@@ -27,6 +28,7 @@ func Kind() *node.Kind {
 			Summary:  "Keeps WebSocket sessions with a server, each by a strategy, directly or through a proxy.",
 			Settings: func() any { return new(Settings) },
 			Check:    check,
+			Moves:    true,
 		},
 		Run: run,
 	}
@@ -37,6 +39,8 @@ type client struct {
 	env   *node.Env
 	roots *x509.CertPool
 	paths []Path
+	// header of handshakes beside what RFC 6455 asks for.
+	header http.Header
 
 	mu       sync.Mutex
 	sessions map[string]*session
@@ -51,7 +55,7 @@ func run(ctx context.Context, env *node.Env) error {
 	if err != nil {
 		return err
 	}
-	c := &client{env: env, roots: roots, paths: settings.Paths, sessions: make(map[string]*session)}
+	c := &client{env: env, roots: roots, paths: settings.Paths, header: settings.header(), sessions: make(map[string]*session)}
 	ctx, cancel := context.WithCancel(ctx)
 	defer c.wait()
 	defer cancel()
@@ -91,7 +95,7 @@ func (c *client) path(name string) (Path, error) {
 }
 
 // begin starts a session; the strategy is in wall time.
-func (c *client) begin(ctx context.Context, id string, path Path, s strategy.Strategy) (*session, error) {
+func (c *client) begin(ctx context.Context, id string, path Path, s strategy.Strategy, seed uint64) (*session, error) {
 	dial, err := c.dialFunc(id, path, s)
 	if err != nil {
 		return nil, err
@@ -104,7 +108,7 @@ func (c *client) begin(ctx context.Context, id string, path Path, s strategy.Str
 	if _, taken := c.sessions[id]; taken {
 		return nil, fmt.Errorf("there is a session %q already", id)
 	}
-	e := newSession(id, path, s, dial, c.env)
+	e := newSession(id, path, s, dial, c.env, seed)
 	c.sessions[id] = e
 	e.begin(ctx)
 	return e, nil
@@ -112,18 +116,22 @@ func (c *client) begin(ctx context.Context, id string, path Path, s strategy.Str
 
 // dialFunc opens connections on a path for a session.
 func (c *client) dialFunc(id string, path Path, s strategy.Strategy) (strategy.DialFunc, error) {
-	target, err := s.URL(path.URL)
+	targets, err := s.URLs(path.URL)
 	if err != nil {
 		return nil, err
 	}
-	if target, err = withSession(target, id); err != nil {
-		return nil, fmt.Errorf("WebSocket URL: %w", err)
-	}
-	d := &dialer{dial: c.env.Dial, roots: c.roots}
+	d := &dialer{dial: c.env.Dial, roots: c.roots, header: c.header}
 	if path.Proxy != "" {
 		if d.proxy, err = url.Parse(path.Proxy); err != nil {
 			return nil, fmt.Errorf("proxy: %w", err)
 		}
 	}
-	return func(ctx context.Context) (*websocket.Conn, error) { return d.open(ctx, target) }, nil
+	ways := make([]strategy.DialFunc, len(targets))
+	for i, target := range targets {
+		if target, err = withSession(target, id, s.Keepalive.Server); err != nil {
+			return nil, fmt.Errorf("WebSocket URL: %w", err)
+		}
+		ways[i] = func(ctx context.Context) (*websocket.Conn, error) { return d.open(ctx, target) }
+	}
+	return strategy.Alternate(ways...), nil
 }

@@ -25,7 +25,10 @@ func (d *dialer) connect(ctx context.Context, address string) (net.Conn, error) 
 	}
 	if err != nil {
 		_ = conn.Close() // the first error counts
-		return nil, &DialError{Stage: stageProxy, Status: status, Err: fmt.Errorf("proxy %s: %w", d.proxy.Host, err)}
+		return nil, &DialError{
+			Stage: stageProxy, Status: status, Err: fmt.Errorf("proxy %s: %w", d.proxy.Host, err),
+			Flow: flowOf(conn.LocalAddr(), conn.RemoteAddr()),
+		}
 	}
 	return conn, nil
 }

@@ -1,6 +1,7 @@
 package client
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -12,6 +13,8 @@ import (
 	"time"
 
 	"github.com/gorilla/websocket"
+
+	"github.com/wslab/wslab/internal/trace"
 )
 
 // subprotocol is what the client offers; a server need not take it.
@@ -33,10 +36,20 @@ type DialError struct {
 	// Status is the HTTP status or the SOCKS5 reply code that was answered, or 0.
 	Status int
 	Err    error
+	// Flow is the TCP connection that the attempt was made on, nil if none was opened.
+	Flow *trace.Flow
 }
 
 // Error names the stage.
 func (e *DialError) Error() string { return e.Stage + ": " + e.Err.Error() }
+
+// HTTPStatus returns the HTTP status of a handshake that was refused, else 0.
+func (e *DialError) HTTPStatus() int {
+	if e.Stage == stageWebSocket || e.Stage == stageProxy && e.Status >= 100 {
+		return e.Status
+	}
+	return 0
+}
 
 // Unwrap returns the cause.
 func (e *DialError) Unwrap() error { return e.Err }
@@ -50,6 +63,8 @@ type dialer struct {
 	roots *x509.CertPool
 	// proxy to go through, or nil.
 	proxy *url.URL
+	// header of the handshake beside what RFC 6455 asks for; may be nil.
+	header http.Header
 }
 
 // open connects to a WebSocket URL. The error is a [*DialError].
@@ -57,9 +72,11 @@ func (d *dialer) open(ctx context.Context, target string) (*websocket.Conn, erro
 	// gorilla/websocket heeds the deadline of ctx but not its cancellation while
 	// it waits for the answer to its request.
 	var stop func() bool
+	var flow *trace.Flow
 	transport := func(ctx context.Context, network, address string) (net.Conn, error) {
 		conn, err := d.transport(ctx, network, address)
 		if err == nil {
+			flow = flowOf(conn.LocalAddr(), conn.RemoteAddr())
 			stop = context.AfterFunc(ctx, func() { interrupt(conn) })
 		}
 		return conn, err
@@ -75,7 +92,7 @@ func (d *dialer) open(ctx context.Context, target string) (*websocket.Conn, erro
 		},
 		Subprotocols: []string{subprotocol},
 	}
-	ws, response, err := w.DialContext(ctx, target, nil)
+	ws, response, err := w.DialContext(ctx, target, d.header.Clone())
 	if stop != nil && !stop() && err == nil {
 		_ = ws.Close() // the cause is that ctx ended
 		err = context.Cause(ctx)
@@ -85,9 +102,10 @@ func (d *dialer) open(ctx context.Context, target string) (*websocket.Conn, erro
 	}
 	var staged *DialError
 	if errors.As(err, &staged) {
+		staged.Flow = cmp.Or(staged.Flow, flow)
 		return nil, staged
 	}
-	staged = &DialError{Stage: stageWebSocket, Err: err}
+	staged = &DialError{Stage: stageWebSocket, Err: err, Flow: flow}
 	if response != nil {
 		staged.Status = response.StatusCode
 		staged.Err = fmt.Errorf("the handshake was answered with %s: %w", response.Status, err)

@@ -15,6 +15,9 @@ import (
 // ends: a connection that takes no data must not hold the answer up. Wall time.
 const quietTimeout = time.Second
 
+// mostPadding bounds how many bytes a message has beyond its number.
+const mostPadding = 256 << 10
+
 // sessions is the parameter of requests about sessions.
 type sessions struct {
 	IDs []string `json:"ids"`
@@ -29,13 +32,18 @@ func (c *client) handle(ctx context.Context) {
 	type talk struct {
 		sessions
 		Interval time.Duration `json:"interval"`
+		// Size is how many bytes each message has beyond its number.
+		Size int `json:"size"`
 	}
 	c.env.Handle("session.talk", decoded(func(_ context.Context, p talk) (any, error) {
 		if p.Interval <= 0 {
 			return nil, errors.New("a talk needs an interval over 0")
 		}
+		if p.Size < 0 || p.Size > mostPadding {
+			return nil, fmt.Errorf("a message can have 0 to %d bytes more, not %d", mostPadding, p.Size)
+		}
 		return nil, c.each(p.IDs, func(s *session) {
-			s.talk(c.env.Wall(p.Interval))
+			s.talk(c.env.Wall(p.Interval), p.Size)
 		})
 	}))
 	c.env.Handle("session.quiet", decoded(func(asked context.Context, p sessions) (any, error) {
@@ -43,7 +51,19 @@ func (c *client) handle(ctx context.Context) {
 		defer cancel()
 		return nil, c.each(p.IDs, func(s *session) { s.talking.quiet(bounded) })
 	}))
+	type stall struct {
+		sessions
+		For time.Duration `json:"for"`
+	}
+	c.env.Handle("session.stall", decoded(func(_ context.Context, p stall) (any, error) {
+		if p.For <= 0 {
+			return nil, errors.New("a program stands still for more than 0")
+		}
+		return nil, c.each(p.IDs, func(s *session) { s.stall(c.env.Wall(p.For)) })
+	}))
 	c.env.Handle("session.record", decoded(func(_ context.Context, p sessions) (any, error) { return c.records(p.IDs), nil }))
+	c.env.Handle("crowd.open", decoded(func(asked context.Context, p crowd) (any, error) { return c.gather(asked, ctx, p) }))
+	c.env.Handle("crowd.close", decoded(func(_ context.Context, p crowd) (any, error) { return nil, c.disperse(p) }))
 	c.env.Handle("session.stop", decoded(func(_ context.Context, p sessions) (any, error) { return c.stop(p.IDs), nil }))
 }
 
@@ -69,6 +89,8 @@ type start struct {
 	Path string `json:"path"`
 	// URL instead of the path's.
 	URL string `json:"url"`
+	// Seed of what the strategy draws at random, 0 for another each time.
+	Seed uint64 `json:"seed"`
 }
 
 func (c *client) start(ctx context.Context, p start) error {
@@ -82,7 +104,7 @@ func (c *client) start(ctx context.Context, p start) error {
 	if p.URL != "" {
 		path.URL = p.URL
 	}
-	_, err = c.begin(ctx, p.ID, path, p.Strategy.Scale(c.env.Spec.Speed))
+	_, err = c.begin(ctx, p.ID, path, p.Strategy.Scale(c.env.Spec.Speed), p.Seed)
 	return err
 }
 

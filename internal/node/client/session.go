@@ -33,6 +33,7 @@ type session struct {
 	account      *account
 	conversation *strategy.Session
 	talking      talking
+	standstill   standstill
 
 	// ctx is the session's own; stop ends it.
 	ctx  context.Context
@@ -47,8 +48,9 @@ type session struct {
 	failure error
 }
 
-// newSession makes a session, which begin starts.
-func newSession(id string, path Path, s strategy.Strategy, dial strategy.DialFunc, env recorder) *session {
+// newSession makes a session, which begin starts. seed is that of what its strategy draws at
+// random, 0 for another each time.
+func newSession(id string, path Path, s strategy.Strategy, dial strategy.DialFunc, env recorder, seed uint64) *session {
 	e := &session{
 		id: id, path: path, env: env,
 		account:  newAccount(),
@@ -60,6 +62,7 @@ func newSession(id string, path Path, s strategy.Strategy, dial strategy.DialFun
 		OnEvent:      e.event,
 		OnMessage:    e.receive,
 		CloseTimeout: env.Wall(closeTimeout),
+		Seed:         seed,
 	})
 	return e
 }
@@ -77,16 +80,20 @@ func (s *session) begin(ctx context.Context) {
 }
 
 // talk sends a numbered message at once and then each interval of wall time, until
-// quiet or the session's end.
-func (s *session) talk(interval time.Duration) {
-	s.talking.talk(s.ctx, interval, s.send)
+// quiet or the session's end. size is how many bytes each has beyond its number.
+func (s *session) talk(interval time.Duration, size int) {
+	s.talking.talk(s.ctx, interval, func(ctx context.Context) { s.send(ctx, size) })
 }
 
-// send writes the next numbered message, if there is a connection.
-func (s *session) send() {
+// send writes the next numbered message, if there is a connection and ctx does not end
+// before the program goes on. A session that resumes keeps it where there is none.
+func (s *session) send(ctx context.Context, size int) {
+	if !s.standstill.wait(ctx) {
+		return
+	}
 	seq, sending := s.account.next()
 	defer close(sending.written)
-	conn, err := s.conversation.Send(websocket.TextMessage, encode(typeMessage, seq))
+	conn, err := s.conversation.Send(websocket.TextMessage, encode(typeMessage, seq, size))
 	if err != nil {
 		s.account.drop(seq) // the end of the connection is recorded by itself
 		return
@@ -95,8 +102,12 @@ func (s *session) send() {
 	s.record(trace.Event{Type: trace.Sent, Time: sending.start, Conn: conn, Seq: seq})
 }
 
-// receive takes what the server sends.
+// receive takes what the server sends. While the program stands still it does not return,
+// and so nothing more is read from the connection.
 func (s *session) receive(in strategy.Message) {
+	if !s.standstill.wait(s.ctx) {
+		return // the session is over
+	}
 	if in.Opcode != websocket.TextMessage {
 		return
 	}
@@ -114,7 +125,7 @@ func (s *session) receive(in strategy.Message) {
 	}
 	s.record(e)
 	// If it cannot be written the connection has ended, which is recorded by itself.
-	_, _ = s.conversation.Send(websocket.TextMessage, encode(typePushAck, m.Seq))
+	_, _ = s.conversation.Send(websocket.TextMessage, encode(typePushAck, m.Seq, 0))
 }
 
 // acknowledge notes the echo of a message, after the message itself was recorded.
@@ -132,7 +143,7 @@ func (s *session) acknowledge(conn int, seq int64) {
 
 // event records what happens to the session.
 func (s *session) event(e strategy.Event) {
-	t := trace.Event{Time: e.Time, Conn: e.Conn, Attempt: e.Attempt, Seq: e.Seq, Dur: e.Dur, Code: e.Code, By: e.By, Detail: e.Text}
+	t := trace.Event{Time: e.Time, Conn: e.Conn, Attempt: e.Attempt, Seq: e.Seq, Dur: e.Dur, Code: e.Code, By: e.By, Detail: e.Text, Count: int64(e.Bytes)}
 	if e.Err != nil {
 		t.Err = e.Err.Error()
 	}
@@ -143,6 +154,7 @@ func (s *session) event(e strategy.Event) {
 		t.Type = trace.DialFailed
 		s.failure = e.Err
 		t.Stage, t.Status, t.Err = stageOf(e.Err)
+		t.Flow = attemptedOn(e.Err)
 	case strategy.Opened:
 		t.Type, t.Detail, t.Flow = trace.Open, s.path.Name, flowOf(e.Local, e.Remote)
 		s.account.opened(e.Conn)
@@ -156,10 +168,24 @@ func (s *session) event(e strategy.Event) {
 		t.Type, t.Detail = trace.KeepaliveSent, e.Means
 	case strategy.KeepaliveAnswered:
 		t.Type, t.Detail = trace.KeepaliveAnswered, e.Means
+	case strategy.KeepaliveReceived:
+		t.Type, t.Detail = trace.KeepaliveReceived, e.Means
 	case strategy.KeepaliveTimeout:
 		t.Type, t.Detail = trace.KeepaliveTimeout, e.Means
 	case strategy.KeepaliveLate:
 		t.Type, t.Detail = trace.KeepaliveLate, e.Means
+	case strategy.Doubted:
+		t.Type = trace.KeepaliveDoubted
+	case strategy.Trusted:
+		t.Type = trace.KeepaliveTrusted
+	case strategy.Resumed:
+		t.Type, t.Count = trace.SessionResumed, int64(e.Count)
+	case strategy.DialDropped:
+		t.Type = trace.DialDropped
+		if e.Err != nil {
+			t.Stage, t.Status, t.Err = stageOf(e.Err)
+			t.Flow = attemptedOn(e.Err)
+		}
 	case strategy.Waiting:
 		t.Type = trace.ReconnectWait
 	case strategy.GaveUp:
@@ -186,6 +212,15 @@ func stageOf(err error) (stage string, status int, text string) {
 	return stageTCP, 0, err.Error()
 }
 
+// attemptedOn is the TCP connection that a failed attempt was made on, if it had one.
+func attemptedOn(err error) *trace.Flow {
+	var staged *DialError
+	if errors.As(err, &staged) {
+		return staged.Flow
+	}
+	return nil
+}
+
 // flowOf is the client's own TCP connection.
 func flowOf(local, remote net.Addr) *trace.Flow {
 	src, errSrc := netip.ParseAddrPort(local.String())
@@ -198,14 +233,23 @@ func flowOf(local, remote net.Addr) *trace.Flow {
 
 func unmap(a netip.AddrPort) netip.AddrPort { return netip.AddrPortFrom(a.Addr().Unmap(), a.Port()) }
 
-// withSession adds the session's name to a URL.
-func withSession(target, id string) (string, error) {
+// withSession adds the session's name to a URL, and what the server is asked to do to keep the
+// connection alive.
+func withSession(target, id string, k *strategy.Server) (string, error) {
 	u, err := url.Parse(target)
 	if err != nil {
 		return "", err
 	}
 	query := u.Query()
 	query.Set("session", id)
+	if k != nil {
+		query.Set("keepalive", k.Means)
+		for name, d := range map[string]time.Duration{"interval": k.Interval, "timeout": k.Timeout, "silence": k.Silence} {
+			if d > 0 {
+				query.Set(name, d.String())
+			}
+		}
+	}
 	u.RawQuery = query.Encode()
 	return u.String(), nil
 }

@@ -15,8 +15,10 @@ const Direct = "direct"
 
 // Settings of a client in a lab file.
 type Settings struct {
-	Via []string `json:"via,omitempty" doc:"Ways to the server: direct, the name of a proxy, or USER@PROXY; one or a list. Without it, every way that there is."`
-	URL string   `json:"url,omitempty" doc:"Where the client connects to; without it wss:// and the name of the lab's first server."`
+	Via     []string `json:"via,omitempty" doc:"Ways to the server: direct, the name of a proxy, or USER@PROXY; one or a list. Without it, every way that there is."`
+	URL     string   `json:"url,omitempty" doc:"Where the client connects to; without it wss:// and the name of the lab's first server."`
+	Blocked bool     `json:"blocked,omitempty" doc:"Whether it is the point of the lab that this client does not get through: up then takes it as it is."`
+	HeaderSettings
 	// Paths are the ways worked out, in order; the check of the lab fills them in.
 	Paths []Path `json:"paths,omitempty" yaml:"-"`
 }
@@ -42,6 +44,16 @@ type passage interface {
 	URL(node, user string) string
 }
 
+// passageOf returns what a client has to know to be sent through a node.
+func passageOf(n *topology.Node) (passage, bool) {
+	p, ok := n.Passage()
+	if !ok {
+		return nil, false
+	}
+	proxy, ok := p.(passage)
+	return proxy, ok
+}
+
 // checker works out a client's ways to the server.
 type checker struct {
 	*topology.NodeCheck
@@ -54,6 +66,7 @@ type checker struct {
 // check reports what is wrong with a client's settings and fills in its paths.
 func check(c *topology.NodeCheck) {
 	k := &checker{NodeCheck: c, settings: c.Node.Settings.(*Settings)}
+	checkHeaders(c, k.settings.HeaderSettings)
 	if !k.findTarget() {
 		return
 	}
@@ -90,6 +103,9 @@ func (k *checker) findTarget() bool {
 				return true
 			}
 		}
+		if i := slices.IndexFunc(k.Lab.Nodes, func(n topology.Node) bool { return n.Kind.Opaque }); i >= 0 {
+			k.Problemf("", "such as url: ws://"+k.Lab.Nodes[i].Name+":8080/", "no node is a server: say what %s connects to", k.Node.Name)
+		}
 		return false // a lab without a server is reported as such
 	}
 	u, err := url.Parse(k.settings.URL)
@@ -102,12 +118,23 @@ func (k *checker) findTarget() bool {
 	if _, err := netip.ParseAddr(u.Hostname()); err == nil {
 		return true
 	}
+	if name, ok := sideOf(k.Lab, u.Hostname()); ok {
+		k.target = name
+		return true
+	}
 	if _, ok := k.Lab.Node(u.Hostname()); !ok {
 		k.Problemf("url", k.Suggest(u.Hostname(), k.names(func(topology.Node) bool { return true })), "there is no node %q", u.Hostname())
 		return false
 	}
 	k.target = u.Hostname()
 	return true
+}
+
+// sideOf reads NODE.NETWORK, the name that one address of a NAT has.
+func sideOf(l *topology.Lab, host string) (node string, ok bool) {
+	name, network, _ := strings.Cut(host, ".")
+	n, ok := l.Node(name)
+	return name, ok && n.Kind.OneWay && slices.ContainsFunc(n.On, func(a topology.Attachment) bool { return a.Network == network })
 }
 
 // names returns the names of the other nodes that are meant.
@@ -146,7 +173,7 @@ func (k *checker) everyWay() {
 // proxies are the nodes that clients can be sent through.
 func (k *checker) proxies() []string {
 	return k.names(func(n topology.Node) bool {
-		_, ok := n.Settings.(passage)
+		_, ok := passageOf(&n)
 		return ok
 	})
 }
@@ -169,7 +196,7 @@ func (k *checker) way(key, via string) (Path, bool) {
 		k.Problemf(key, k.Suggest(name, append(k.proxies(), Direct)), "there is no node %q", name)
 		return Path{}, false
 	}
-	proxy, ok := n.Settings.(passage)
+	proxy, ok := passageOf(n)
 	if !ok {
 		k.Problemf(key, k.Suggest("", append(k.proxies(), Direct)), "%s is a %s: a client cannot be sent through it", name, n.Kind.Name)
 		return Path{}, false
@@ -216,7 +243,7 @@ func (k *checker) direct() Path { return Path{Name: Direct, URL: k.url.String()}
 // or the first user that the proxy knows.
 func (k *checker) through(name, user string) Path {
 	n, _ := k.Lab.Node(name)
-	proxy := n.Settings.(passage)
+	proxy, _ := passageOf(n)
 	if users := proxy.PassageUsers(); user == "" && len(users) > 0 {
 		user = users[0]
 		if slices.Contains(users, k.Node.Name) {

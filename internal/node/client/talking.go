@@ -15,7 +15,7 @@ type talking struct {
 
 // talk calls send at once and then each interval until quiet is called or ctx ends. It
 // takes the place of an earlier talk.
-func (t *talking) talk(ctx context.Context, interval time.Duration, send func()) {
+func (t *talking) talk(ctx context.Context, interval time.Duration, send func(context.Context)) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.stop != nil {
@@ -32,7 +32,7 @@ func (t *talking) talk(ctx context.Context, interval time.Duration, send func())
 		ticker := time.NewTicker(interval)
 		defer ticker.Stop()
 		for ctx.Err() == nil {
-			send()
+			send(ctx)
 			select {
 			case <-ctx.Done():
 			case <-ticker.C:

@@ -49,14 +49,14 @@ func (c *client) walk(asked, ctx context.Context, path Path) Walk {
 // walkTo returns the stage that failed and why, or two empty strings.
 func (c *client) walkTo(asked, ctx context.Context, path Path) (stage, text string) {
 	id := "walk-" + path.Name + "-" + rand.Text()[:8]
-	s, err := c.begin(ctx, id, path, strategy.Strategy{ConnectTimeout: walkTimeout})
+	s, err := c.begin(ctx, id, path, strategy.Strategy{ConnectTimeout: walkTimeout}, 0)
 	if err != nil {
 		return stageTCP, err.Error()
 	}
 	defer c.stop([]string{id})
 	select {
 	case <-s.opened:
-		s.send()
+		s.send(asked, 0)
 	case <-s.ended:
 		if s.failure != nil {
 			stage, _, text = stageOf(s.failure)
