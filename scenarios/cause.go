@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"strings"
 	"time"
+
+	"github.com/wslab/wslab/strategy"
 )
 
 // Language of the texts that people read.
@@ -80,9 +82,14 @@ func (s Sentence) render(l Language, text string) string {
 	var pairs []string
 	for name, value := range s.Args {
 		shown := show(l, value)
-		if name == "nat" {
+		switch name {
+		case "nat":
 			capital, small := natNames(l, shown)
 			pairs = append(pairs, "{Nat}", capital, "{nat}", small)
+			continue
+		case "firewall":
+			capital, small := firewallNames(l, shown)
+			pairs = append(pairs, "{Firewall}", capital, "{firewall}", small)
 			continue
 		}
 		pairs = append(pairs, "{"+name+"}", shown)
@@ -104,6 +111,19 @@ func natNames(l Language, node string) (capital, small string) {
 	return "The NAT " + node, "the NAT " + node
 }
 
+// firewallNames are what a firewall is called, likewise.
+func firewallNames(l Language, node string) (capital, small string) {
+	switch {
+	case l == Japanese && node == "firewall":
+		return "ファイアウォール", "ファイアウォール"
+	case l == Japanese:
+		return "ファイアウォール " + node, "ファイアウォール " + node
+	case node == "firewall":
+		return "The firewall", "the firewall"
+	}
+	return "The firewall " + node, "the firewall " + node
+}
+
 // show formats a value.
 func show(l Language, value any) string {
 	switch v := value.(type) {
@@ -117,13 +137,28 @@ func show(l Language, value any) string {
 		return v.text(l)
 	case probes:
 		return v.text(l)
+	case hearing:
+		return v.text(l)
+	case probesInside:
+		return v.text(l)
+	case ending:
+		return v.text(l)
+	case side:
+		return v.text(l)
+	case reason:
+		return v.text(l)
+	case closeMeaning:
+		return v.text(l)
 	}
 	return fmt.Sprint(value)
 }
 
 // measured is a duration to a tenth of a second, a short one in milliseconds.
 func measured(d time.Duration) string {
-	if d < time.Second {
+	switch {
+	case d > 0 && d < time.Millisecond:
+		return "1" // what took no time is said in other words
+	case d.Abs() < time.Second:
 		return fmt.Sprint(d.Round(time.Millisecond).Milliseconds())
 	}
 	return fmt.Sprintf("%.1f", d.Seconds())
@@ -137,7 +172,7 @@ func configured(d time.Duration) string {
 }
 
 func unit(l Language, d time.Duration) string {
-	switch short := d < time.Second; {
+	switch short := d.Abs() < time.Second; {
 	case l == Japanese && short:
 		return "ミリ秒"
 	case l == Japanese:
@@ -151,6 +186,12 @@ func unit(l Language, d time.Duration) string {
 // means is a means of keepalive as events name it.
 type means string
 
+// The means that a client asks by.
+const (
+	meansPing      means = strategy.MeansPing
+	meansHeartbeat means = strategy.MeansHeartbeat
+)
+
 func (m means) name(l Language) string {
 	if l != Japanese {
 		return string(m)
@@ -158,16 +199,78 @@ func (m means) name(l Language) string {
 	switch m {
 	case "heartbeat":
 		return "ハートビート"
+	case "server heartbeat":
+		return "サーバーのハートビート"
+	case "server ping":
+		return "サーバーの ping"
 	case "TCP keepalive":
 		return "TCPキープアライブ"
 	}
 	return string(m)
 }
 
-// probe is one means of keepalive with its interval.
+// ending is how a proxy ended a connection, as events say it: "fin", "reset" or a close code.
+type ending string
+
+func (e ending) text(l Language) string {
+	switch {
+	case e == "fin" && l == Japanese:
+		return "クローズフレームなしの FIN"
+	case e == "fin":
+		return "a FIN, without a close frame"
+	case e == "reset":
+		return "RST"
+	case l == Japanese:
+		return "クローズコード " + string(e)
+	}
+	return "close code " + string(e)
+}
+
+// closeMeaning is a close code, to be explained.
+type closeMeaning int
+
+func (c closeMeaning) text(l Language) string {
+	if l == Japanese {
+		return strategy.CloseTextJapanese(int(c))
+	}
+	return strategy.CloseText(int(c))
+}
+
+// side is an end of a connection as events name it.
+type side string
+
+func (s side) text(l Language) string {
+	switch {
+	case l == Japanese && s == "server":
+		return "サーバー"
+	case l == Japanese:
+		return "クライアント"
+	}
+	return "the " + string(s)
+}
+
+// reason is why a server gave a connection up, as its event says it.
+type reason string
+
+func (r reason) text(l Language) string {
+	if l != Japanese {
+		return string(r)
+	}
+	switch r {
+	case "its ping got no answer in time":
+		return "ping に時間内の応答がなかった"
+	case "its heartbeat got no answer in time":
+		return "ハートビートに時間内の応答がなかった"
+	case "the client was silent for too long":
+		return "クライアントの沈黙が長すぎた"
+	}
+	return string(r)
+}
+
+// probe is one means of keepalive with its interval, or with the silence after which it is used.
 type probe struct {
-	means means
-	every time.Duration
+	means        means
+	every, after time.Duration
 }
 
 // probes are what a strategy sends to keep a connection alive.
@@ -176,9 +279,14 @@ type probes []probe
 func (all probes) text(l Language) string {
 	texts := make([]string, len(all))
 	for i, p := range all {
-		if l == Japanese {
+		switch {
+		case p.after > 0 && l == Japanese:
+			texts[i] = show(l, p.after) + "の沈黙の後の " + p.means.name(l)
+		case p.after > 0:
+			texts[i] = string(p.means) + "s after " + show(l, p.after) + " of silence"
+		case l == Japanese:
 			texts[i] = show(l, Setting(p.every)) + "ごとの " + p.means.name(l)
-		} else {
+		default:
 			texts[i] = string(p.means) + "s every " + show(l, Setting(p.every))
 		}
 	}
@@ -186,7 +294,23 @@ func (all probes) text(l Language) string {
 		return strings.Join(texts, " と ")
 	}
 	text := strings.Join(texts, " and ")
+	if text == "" {
+		return ""
+	}
 	return strings.ToUpper(text[:1]) + text[1:]
+}
+
+// inside are probes as they are called inside of a sentence.
+func (all probes) inside() probesInside { return probesInside(all) }
+
+type probesInside probes
+
+func (all probesInside) text(l Language) string {
+	text := probes(all).text(l)
+	if text == "" {
+		return ""
+	}
+	return strings.ToLower(text[:1]) + text[1:]
 }
 
 // quantity is a number of things that are counted in words of their own.

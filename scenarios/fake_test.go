@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -34,12 +35,15 @@ type fakeLab struct {
 	ends     map[string]net.Conn
 	sessions map[string]*fakeSession
 	toxics   []topology.ToxicSpec
-	settings map[string]string // of the NAT
-	talking  map[string]bool   // who talks: "alice", "server"
+	links    map[string]topology.LinkSpec // by node, network and node of the place
+	settings map[string]string            // of the NAT
+	talking  map[string]bool              // who talks: "alice", "server"
 	port     uint16
 
 	// refuse is what the proxy answers, 0 for nothing.
 	refuse int
+	// foreign says that the server is somebody else's: it records nothing.
+	foreign bool
 	// hidden is how many sent messages the events leave out.
 	hidden int
 	// onReset is called at a reset, in place of it, if set.
@@ -52,6 +56,8 @@ type fakeLab struct {
 }
 
 type fakeSession struct {
+	// program says that it is one of a program: alice records nothing of it.
+	program  bool
 	strategy strategy.Strategy
 	open     bool
 	conn     int
@@ -65,13 +71,16 @@ func newFakeLab(t *testing.T, speed float64) *fakeLab {
 	f := &fakeLab{
 		t: t, out: make(map[string]*control.Server), ends: make(map[string]net.Conn), sessions: make(map[string]*fakeSession),
 		talking: make(map[string]bool), settings: map[string]string{"on_expiry": `"drop"`},
-		port: 40000, stop: make(chan struct{}),
+		port: 40000, stop: make(chan struct{}), links: make(map[string]topology.LinkSpec),
 	}
 	f.plan = topology.Plan{Lab: "home-2", Speed: speed, Nodes: []topology.NodeSpec{
 		{Name: "alice", Kind: "client", Source: "home", Settings: json.RawMessage(`{"paths":[{"name":"direct"},{"name":"http-proxy"}]}`)},
 		{Name: "nat", Kind: "nat", Source: "home", Settings: json.RawMessage(`{"idle_timeout":30000000000,"on_expiry":"drop"}`)},
 		{Name: "server", Kind: "server", Source: "home", Settings: json.RawMessage(`{}`)},
 	}}
+	for i, n := range homeNodes() {
+		f.plan.Nodes[i].Interfaces = n.Interfaces
+	}
 	t.Cleanup(func() {
 		close(f.stop)
 		f.mu.Lock()
@@ -156,11 +165,35 @@ func (f *fakeLab) handle(node string, s *control.Server) {
 			return h(raw, p)
 		})
 	}
+	on("link.set", func(raw json.RawMessage, _ fakeParams) (any, error) {
+		var spec topology.LinkSpec
+		if err := json.Unmarshal(raw, &spec); err != nil {
+			return nil, err
+		}
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		f.links[node+" "+spec.Network+" "+spec.Node] = spec
+		return nil, nil
+	})
+	on("link.show", func(json.RawMessage, fakeParams) (any, error) {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		shown := []topology.LinkSpec{}
+		for at, spec := range f.links {
+			if strings.HasPrefix(at, node+" ") && len(spec.Conditions) > 0 {
+				shown = append(shown, spec)
+			}
+		}
+		return shown, nil
+	})
 	switch node {
 	case "alice":
 		on("session.start", f.start)
 		on("session.talk", func(_ json.RawMessage, p fakeParams) (any, error) { return nil, f.talk("alice", p) })
 		on("session.quiet", func(json.RawMessage, fakeParams) (any, error) { return nil, f.quiet("alice") })
+		on("address.change", func(json.RawMessage, fakeParams) (any, error) { return nil, nil })
+		on("crowd.open", func(json.RawMessage, fakeParams) (any, error) { return map[string]int{"open": 3}, nil })
+		on("crowd.close", func(json.RawMessage, fakeParams) (any, error) { return nil, nil })
 		on("session.stop", func(json.RawMessage, fakeParams) (any, error) { return struct{}{}, nil })
 		on("session.record", func(_ json.RawMessage, p fakeParams) (any, error) {
 			f.mu.Lock()
@@ -174,18 +207,32 @@ func (f *fakeLab) handle(node string, s *control.Server) {
 	case "server":
 		on("talk", func(_ json.RawMessage, p fakeParams) (any, error) { return nil, f.talk("server", p) })
 		on("quiet", func(json.RawMessage, fakeParams) (any, error) { return nil, f.quiet("server") })
+		on("probe", func(_ json.RawMessage, p fakeParams) (any, error) {
+			for _, id := range p.IDs {
+				f.mu.Lock()
+				s := f.sessions[id]
+				f.mu.Unlock()
+				if s != nil && s.open {
+					f.answer(id, s, trace.Event{Detail: probeAnswer})
+				}
+			}
+			return nil, nil
+		})
 		on("forget", func(json.RawMessage, fakeParams) (any, error) { return nil, nil })
 		on("ledger", func(_ json.RawMessage, p fakeParams) (any, error) {
 			f.mu.Lock()
 			defer f.mu.Unlock()
 			out := make(map[string]any)
 			for _, id := range p.IDs {
-				out[id] = map[string]int64{"received": f.sessions[id].received}
+				if s := f.sessions[id]; s != nil {
+					out[id] = map[string]int64{"received": s.received}
+				}
 			}
 			return out, nil
 		})
 		on("restart", f.restart)
 	case "nat":
+		on("address.change", func(json.RawMessage, fakeParams) (any, error) { return nil, nil })
 		on("intercept", func(json.RawMessage, fakeParams) (any, error) { return struct{}{}, nil })
 		on("toxic.list", func(json.RawMessage, fakeParams) (any, error) {
 			f.mu.Lock()
@@ -262,8 +309,12 @@ func (f *fakeLab) connect(id string, s *fakeSession) {
 	out.Src = netipPort(out, f.port)
 	f.mu.Unlock()
 	f.record("nat", trace.Event{Type: trace.Relayed, Flow: &in, Next: &out})
-	f.record("server", trace.Event{Type: trace.Accepted, Session: id, Conn: conn, Flow: &out})
-	f.record("alice", trace.Event{Type: trace.Open, Session: id, Conn: conn, Flow: &in})
+	if !f.foreign {
+		f.record("server", trace.Event{Type: trace.Accepted, Session: id, Conn: conn, Flow: &out})
+	}
+	if !s.program {
+		f.record("alice", trace.Event{Type: trace.Open, Session: id, Conn: conn, Flow: &in})
+	}
 	f.mu.Lock()
 	s.open = true
 	f.mu.Unlock()
@@ -288,6 +339,12 @@ func (f *fakeLab) breakAll(node string, e trace.Event) {
 			e.Flow = &at
 			f.record(node, e)
 		}
+		if s.program {
+			out := *flow("203.0.113.2:1", "203.0.113.3:443")
+			out.Src = netipPort(out, s.flow.Src.Port())
+			f.record("server", trace.Event{Type: trace.ServerClosed, Session: id, Conn: s.conn, Flow: &out, Code: 1006, By: "network"})
+			continue
+		}
 		f.record("alice", trace.Event{Type: trace.Close, Session: id, Conn: s.conn, Code: 1006, By: "network", Err: "connection reset by peer"})
 		if s.strategy.Reconnect == nil {
 			f.record("alice", trace.Event{Type: trace.ReconnectGaveUp, Session: id})
@@ -295,6 +352,14 @@ func (f *fakeLab) breakAll(node string, e trace.Event) {
 		}
 		f.later(s.strategy.Reconnect.Base, func() { f.connect(id, s) })
 	}
+}
+
+// answer records at the server that a program has answered.
+func (f *fakeLab) answer(id string, s *fakeSession, e trace.Event) {
+	out := *flow("203.0.113.2:1", "203.0.113.3:443")
+	out.Src = netipPort(out, s.flow.Src.Port())
+	e.Type, e.Session, e.Conn, e.Flow, e.Dur = trace.Answered, id, s.conn, &out, time.Millisecond
+	f.record("server", e)
 }
 
 // later calls g after a lab duration, unless the test is over.
@@ -359,7 +424,7 @@ func (f *fakeLab) message(node, id string) {
 	defer f.wire.Unlock()
 	f.mu.Lock()
 	s := f.sessions[id]
-	if !s.open {
+	if s == nil || !s.open {
 		f.mu.Unlock()
 		return
 	}
@@ -369,6 +434,10 @@ func (f *fakeLab) message(node, id string) {
 		seq := s.pushed
 		f.mu.Unlock()
 		f.record("server", trace.Event{Type: trace.ServerPushed, Session: id, Conn: conn, Seq: seq})
+		if s.program {
+			f.answer(id, s, trace.Event{Seq: seq, Detail: "push-ack"})
+			return
+		}
 		f.record("alice", trace.Event{Type: trace.Received, Session: id, Conn: conn, Seq: seq})
 		return
 	}

@@ -1,6 +1,7 @@
 package scenarios
 
 import (
+	"bytes"
 	"cmp"
 	"embed"
 	"encoding/json"
@@ -12,7 +13,9 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
+	"github.com/wslab/wslab/strategy"
 	"github.com/wslab/wslab/topology"
 )
 
@@ -34,12 +37,16 @@ type Known struct {
 // scenarioKeys are the keys of a scenario file.
 type scenarioKeys struct {
 	Name       string                     `json:"name" doc:"The scenario's name: lower-case letters, digits and hyphens." required:"true"`
+	Family     string                     `json:"family" doc:"What the scenario belongs to, for wslab run --list." enum:"nat,firewall,proxy,load-balancer,server,link,client,security"`
 	Summary    string                     `json:"summary" doc:"What happens, in one sentence."`
+	Why        string                     `json:"why" doc:"Why it happens and to whom, and what there is to see, for wslab run --explain."`
+	Source     []string                   `json:"source" doc:"Where that is from: a citation with its URL, or a list of them."`
 	Lab        *topology.Value            `json:"lab" doc:"The lab that it is played on: the name of an embedded one or the path of a lab file; or a list of labs." required:"true"`
 	Client     string                     `json:"client" doc:"The client node that the sessions start from; the first one of the lab if left out."`
 	Via        []string                   `json:"via" doc:"The ways to the server that are played, one after another: direct, or the name of a proxy. The client's first way if left out."`
-	With       map[string]*topology.Value `json:"with" doc:"Settings of nodes that are changed for the time of the play."`
+	With       map[string]*topology.Value `json:"with" doc:"Settings of nodes that are changed for the time of the play; preset names some."`
 	Strategies map[string]*topology.Value `json:"strategies" doc:"Strategies of the scenario's own, beside the built-in ones and the lab's, by name."`
+	Seed       int64                      `json:"seed" doc:"The same seed lets strategies, and toxics and links without a seed of their own, draw the same at random in every run; 0 takes others each time." min:"0"`
 	Steps      *topology.Value            `json:"steps" doc:"What happens, in order." required:"true"`
 	Expect     *topology.Value            `json:"expect" doc:"What is expected of each strategy; all of them run side by side." required:"true"`
 }
@@ -61,7 +68,7 @@ type loader struct {
 	out   *Scenario
 
 	expect []Expectation
-	values []*topology.Value // of the steps
+	steps  list
 }
 
 // Load reads and checks a scenario file. file is the name that problems show; a
@@ -74,14 +81,17 @@ func Load(file string, src []byte, known Known) (*Scenario, error) {
 	}
 	l := &loader{doc: doc, known: known, out: &Scenario{File: file, Strategies: make(map[string]json.RawMessage)}}
 	doc.Decode(&l.keys)
-	l.out.Name, l.out.Summary = l.keys.Name, l.keys.Summary
+	l.out.Name, l.out.Summary, l.out.Seed = l.keys.Name, l.keys.Summary, l.keys.Seed
+	l.out.Family, l.out.Why, l.out.Source = l.keys.Family, l.keys.Why, l.keys.Source
 	if v := doc.Root().Get("name"); v != nil && v.Kind() == topology.ScalarValue && !topology.ValidName(l.keys.Name) {
 		v.Problemf("a name has up to 30 lower-case letters, digits and hyphens", "%q cannot be a scenario's name", l.keys.Name)
 	}
 	l.strategies()
 	if l.keys.Steps != nil {
-		l.out.Steps, l.values = decodeSteps(known.Registry, l.keys.Steps)
-		l.removals()
+		l.steps = decodeSteps(known.Registry, l.keys.Steps)
+		l.out.Steps = l.steps.steps
+		l.removals(l.steps, make(map[toxicPlace]bool))
+		l.limits()
 	}
 	if l.keys.Expect != nil {
 		l.expect = l.expectations(l.keys.Expect)
@@ -130,6 +140,10 @@ func Names() []string {
 
 // Builtin returns the built-in scenarios, in the order of their names.
 func Builtin(known Known) ([]*Scenario, error) {
+	pins, err := readPins(pinnedVerdicts)
+	if err != nil {
+		return nil, err
+	}
 	var all []*Scenario
 	for _, name := range Names() {
 		src, err := files.ReadFile(name + ".yaml")
@@ -138,6 +152,9 @@ func Builtin(known Known) ([]*Scenario, error) {
 		}
 		s, err := Load(EmbeddedPrefix+name, src, known)
 		if err != nil {
+			return nil, err
+		}
+		if err := s.pin(pins); err != nil {
 			return nil, err
 		}
 		all = append(all, s)
@@ -158,26 +175,55 @@ func (l *loader) strategies() {
 	}
 }
 
-// removals checks that what is removed was added before, under one name each.
-func (l *loader) removals() {
-	type place struct{ at, name string }
-	there := make(map[place]bool)
-	for i, s := range l.out.Steps {
+// toxicPlace is a toxic by where it is and its name.
+type toxicPlace struct{ at, name string }
+
+// removals checks that what is removed was added before, under one name each. there are
+// those that are known to be there.
+func (l *loader) removals(in list, there map[toxicPlace]bool) {
+	for i, s := range in.steps {
+		if c, ok := s.(compound); ok {
+			for _, inner := range c.lists() {
+				l.removals(inner, there)
+			}
+		}
 		toxic, ok := s.(*Toxic)
 		if !ok || toxic.At == "" {
 			continue
 		}
-		p := place{toxic.At, cmp.Or(toxic.Remove, toxic.Spec.Name)}
+		p := toxicPlace{toxic.At, cmp.Or(toxic.Remove, toxic.Spec.Name)}
 		switch {
 		case toxic.Remove == "" && there[p] && toxic.Spec.Name != "":
-			l.values[i].Problemf("give one of them a name of its own: name: ...", "there is a toxic %q at %s already", p.name, p.at)
+			in.values[i].Problemf("give one of them a name of its own: name: ...", "there is a toxic %q at %s already", p.name, p.at)
 		case toxic.Remove != "" && !there[p]:
-			l.values[i].Get("remove").Problemf("", "no step before this one adds a toxic %q at %s", p.name, p.at)
+			in.values[i].Get("remove").Problemf("", "no step before this one adds a toxic %q at %s", p.name, p.at)
 		}
 		// One with an end of its own may be there twice, one after another.
 		there[p] = toxic.Remove == "" && toxic.For == 0
 	}
 }
+
+// limits reports the step by which a scenario takes too long, or does too much.
+func (l *loader) limits() {
+	var d time.Duration
+	n := 0
+	for i, s := range l.steps.steps {
+		d, n = atMost(d, s.takes()), n+plays(s)
+		switch {
+		case d > longest:
+			l.steps.values[i].Problemf("", "the steps take more than %s up to here: a scenario may not", hours(longest))
+			return
+		case n > mostSteps:
+			l.steps.values[i].Problemf("", "more than %d steps are played up to here, each as often as it is repeated: a scenario may not", mostSteps)
+			return
+		}
+	}
+}
+
+// mostSteps is how many steps a scenario may play, each counted as often as it is repeated.
+const mostSteps = 10_000
+
+func hours(d time.Duration) string { return fmt.Sprintf("%.0f h", d.Hours()) }
 
 // expectations reads the expectations of all clients, or those that differ on a lab.
 func (l *loader) expectations(v *topology.Value) []Expectation {
@@ -289,17 +335,24 @@ func (l *loader) entry(lab *topology.Lab, item *topology.Value, e entryKeys) {
 			out.With = append(out.With, c)
 		}
 	}
-	for i, s := range l.out.Steps {
-		s.check(&stepCheck{lab: lab, value: l.values[i]})
-	}
+	(&stepCheck{lab: lab, clients: clientsOf(out.Expect), registry: l.known.Registry}).list(l.steps)
 	l.out.Labs = append(l.out.Labs, out)
+}
+
+// clientsOf are the strategies of which something is expected.
+func clientsOf(all []Expectation) []string {
+	var names []string
+	for _, e := range all {
+		names = append(names, e.Client)
+	}
+	return names
 }
 
 // clients checks the names of strategies under `expect`.
 func (l *loader) clients(lab *topology.Lab, v *topology.Value) {
 	known := slices.Concat(l.known.Registry.Strategies, slices.Sorted(maps.Keys(l.out.Strategies)), slices.Sorted(maps.Keys(lab.Strategies)))
 	for _, p := range v.Pairs() {
-		if !slices.Contains(known, p.Key.Text()) {
+		if !slices.Contains(known, strings.TrimSuffix(p.Key.Text(), strategy.ResumeSuffix)) {
 			p.Key.Problemf(topology.Suggest(p.Key.Text(), known), "unknown strategy %q", p.Key.Text())
 		}
 	}
@@ -313,17 +366,73 @@ func (l *loader) change(lab *topology.Lab, key, v *topology.Value) (Change, bool
 		key.Problemf(topology.Suggest(name, nodesOf(lab, anyKind)), "lab %s has no node %q", lab.Name, name)
 		return Change{}, false
 	}
+	return readChange(l.known.Registry, n, v)
+}
+
+// readChange reads settings of a node that are changed.
+func readChange(reg *topology.Registry, n *topology.Node, v *topology.Value) (Change, bool) {
+	name := n.Name
 	settings := n.Kind.Settings()
 	if v.Kind() != topology.MapValue {
 		v.Problemf("", "this has to be a map of settings of a %s, not %s", n.Kind.Name, v.Kind())
 		return Change{}, false
 	}
-	v.DecodePart(settings)
-	c := Change{Node: name, Settings: selectKeys(mustJSON(settings), keysIn(v))}
-	if speed, limit := topology.MaxSpeed(settings); slices.Contains(keysIn(v), limit) {
+	merged, p, keys := reg.WithPreset(n.Kind, v)
+	merged.DecodePart(settings)
+	c := Change{Node: name, Kind: n.Kind.Name, Text: v.String(), Settings: selectKeys(mustJSON(settings), keysIn(merged))}
+	if speed, limit := topology.MaxSpeed(settings); slices.Contains(keysIn(merged), limit) {
 		c.MaxSpeed, c.Limit = speed, limit
+		if p != nil && slices.Contains(keys, limit) {
+			c.Limit += " (from preset " + p.Name + ")"
+		}
 	}
+	if p != nil {
+		samePurpose(n, p, v.Get("preset"))
+	}
+	sameNeeds(n, c, v)
+	sameWays(n, v)
 	return c, true
+}
+
+// sameWays reports what a client connects to, or by which ways: that was worked out when the lab
+// came up, and would not change.
+func sameWays(n *topology.Node, v *topology.Value) {
+	if !isClient(n.Kind) {
+		return
+	}
+	for _, key := range []string{"url", "via"} {
+		if at := v.Get(key); at != nil {
+			at.Problemf("set it in the lab file; the scenario's own via chooses among its ways", "the ways of %s are worked out when its lab comes up, not for a play", n.Name)
+		}
+	}
+}
+
+// sameNeeds reports a change with which a node would need what it was not given when the
+// lab came up: a node is changed in its place.
+func sameNeeds(n *topology.Node, c Change, at *topology.Value) {
+	if n.Kind.Needs == nil {
+		return
+	}
+	changed := n.Kind.Settings()
+	if json.Unmarshal(mustJSON(n.Settings), changed) != nil || json.Unmarshal(c.Settings, changed) != nil {
+		return // reported already
+	}
+	before, after := n.Kind.Needs(n.Settings), n.Kind.Needs(changed)
+	before.Sysctls, after.Sysctls = nil, nil // the node sets them itself
+	if !bytes.Equal(mustJSON(before), mustJSON(after)) {
+		at.Problemf("set it in the lab file", "%s would need what a node is given when its lab comes up, not for a play", n.Name)
+	}
+}
+
+// samePurpose reports a preset that would make a node another thing than it is: one with
+// another value for a key that the kind cannot do without, such as a proxy's protocol.
+func samePurpose(n *topology.Node, p *topology.Preset, at *topology.Value) {
+	for _, k := range topology.Keys(n.Settings) {
+		other := p.Settings.Get(k.Name)
+		if k.Required && other != nil && other.Text() != fmt.Sprint(k.Value) {
+			at.Problemf("", "preset %s is a %s of %s %s, %s is one of %s %s", p.Name, p.Kind, k.Name, other.Text(), n.Name, k.Name, k.Value)
+		}
+	}
 }
 
 // keyOf returns the key of that name in the first map that has it, where problems
@@ -370,14 +479,14 @@ func mustJSON(v any) json.RawMessage {
 }
 
 // isClient says whether sessions can start from nodes of the kind: what neither
-// carries nor is a target.
-func isClient(k *topology.Kind) bool { return !k.Carries && !k.Target && !k.Routes }
+// carries nor is a target, and is none of somebody else's programs.
+func isClient(k *topology.Kind) bool { return !k.Carries && !k.Target && !k.Routes && !k.Opaque }
 
 // waysOf lists the names that `via` may have in a lab.
 func waysOf(l *topology.Lab) []string {
 	ways := []string{"direct"}
 	for _, n := range l.Nodes {
-		if _, ok := n.Settings.(topology.Passage); ok {
+		if _, ok := n.Passage(); ok {
 			ways = append(ways, n.Name)
 		}
 	}

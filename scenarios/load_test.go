@@ -66,8 +66,13 @@ func TestBuiltin(t *testing.T) {
 			}
 			got = append(got, line)
 		}
-		if s.Summary == "" {
-			t.Errorf("%s has no summary", s.Name)
+		if s.Summary == "" || s.Family == "" || s.Why == "" || len(s.Source) == 0 {
+			t.Errorf("%s lacks a summary, a family, a why or a source", s.Name)
+		}
+		for _, source := range s.Source {
+			if !strings.Contains(source, ": https://") {
+				t.Errorf("%s: a source without a URL: %s", s.Name, source)
+			}
 		}
 	}
 	golden(t, "testdata/builtin.golden", strings.Join(got, "\n")+"\n")
@@ -166,4 +171,32 @@ func FuzzLoad(f *testing.F) {
 			}
 		}
 	})
+}
+
+// TestChangeToPreset takes a preset for the time of a play, one key of it overridden.
+func TestChangeToPreset(t *testing.T) {
+	p := play(t, `
+with:
+  nat: { preset: cloud-nat, on_expiry: drop }
+steps: [{ talk: 5s }]
+expect: { none: survived }
+`)
+	if got := string(p.With[0].Settings); got != `{"idle_timeout":350000000000,"on_expiry":"drop"}` {
+		t.Errorf("with: %s", got)
+	}
+	if most, key := p.MaxSpeed(); most != 350 || key != "nat.idle_timeout (from preset cloud-nat)" {
+		t.Errorf("max speed %g by %s", most, key)
+	}
+}
+
+func TestPlayedBy(t *testing.T) {
+	p := Play{Expect: []Expectation{{Client: "none", Verdicts: Expected{Failed}}, {Client: "ws-ping", Verdicts: Expected{Survived}}}}
+	got := p.PlayedBy([]string{"ws-ping", "adaptive"})
+	want := []Expectation{{Client: "ws-ping", Verdicts: Expected{Survived}}, {Client: "adaptive", Verdicts: Expected{Survived, Recovered, Failed}}}
+	if diff := cmp.Diff(want, got.Expect); diff != "" {
+		t.Error(diff)
+	}
+	if len(p.Expect) != 2 || p.Expect[1].Client != "ws-ping" {
+		t.Error("PlayedBy changed its receiver")
+	}
 }

@@ -5,8 +5,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/wslab/wslab/internal/control"
 	"github.com/wslab/wslab/internal/trace"
@@ -21,12 +24,32 @@ func (p *player) prepare(ctx context.Context) error {
 			return err
 		}
 	}
-	for _, step := range p.play.Scenario.Steps {
+	for step := range every(p.play.Scenario.Steps) {
 		switch s := step.(type) {
 		case *Toxic:
 			if err := p.intercept(ctx, s.At); err != nil {
 				return err
 			}
+		case *AddressChange:
+			// Sessions end before the address is another one again.
+			at := place{s.At, s.place(p.plan)}
+			p.restoreBy(func(ctx context.Context) error { return p.restoreAddress(ctx, at) })
+		case *Link:
+			if err := p.restoreLink(ctx, s.Link); err != nil {
+				return err
+			}
+		case *Sleep:
+			for _, l := range s.links(p.plan) {
+				if err := p.restoreLink(ctx, l); err != nil {
+					return err
+				}
+			}
+		case *Configure:
+			before, err := s.before(p.plan)
+			if err != nil {
+				return err
+			}
+			p.restoreBy(func(ctx context.Context) error { return p.configure(ctx, s.Node, before) })
 		case *Reset:
 			if err := p.intercept(ctx, s.At); err != nil {
 				return err
@@ -39,17 +62,35 @@ func (p *player) prepare(ctx context.Context) error {
 // change changes a node's settings and has them changed back at the end.
 func (p *player) change(ctx context.Context, c Change) error {
 	spec, _ := p.plan.Node(c.Node)
-	var keys map[string]json.RawMessage
-	if err := json.Unmarshal(c.Settings, &keys); err != nil {
+	before, err := settingsBefore(spec, c.Settings)
+	if err != nil {
 		return fmt.Errorf("settings of node %s: %w", c.Node, err)
 	}
-	var names []string
-	for k := range keys {
-		names = append(names, k)
-	}
-	before := selectKeys(spec.Settings, names)
-	p.undo = append(p.undo, func(ctx context.Context) error { return p.configure(ctx, c.Node, before) })
+	p.restoreBy(func(ctx context.Context) error { return p.configure(ctx, c.Node, before) })
 	return p.configure(ctx, c.Node, c.Settings)
+}
+
+// settingsBefore returns the keys of a change as the plan has them.
+func settingsBefore(spec *topology.NodeSpec, change json.RawMessage) (json.RawMessage, error) {
+	var keys map[string]json.RawMessage
+	if err := json.Unmarshal(change, &keys); err != nil {
+		return nil, err
+	}
+	return settingsOf(spec.Settings, slices.Sorted(maps.Keys(keys)))
+}
+
+// settingsOf returns these keys of a node's settings; one that they leave out is null,
+// which takes it out again (RFC 7396).
+func settingsOf(settings json.RawMessage, names []string) (json.RawMessage, error) {
+	var all map[string]json.RawMessage
+	if err := json.Unmarshal(settings, &all); err != nil {
+		return nil, err
+	}
+	keys := make(map[string]json.RawMessage)
+	for _, name := range names {
+		keys[name] = all[name] // nil is encoded as null
+	}
+	return mustJSON(keys), nil
 }
 
 // configure changes settings of a node and waits until it is ready again.
@@ -81,7 +122,7 @@ func (p *player) intercept(ctx context.Context, node string) error {
 	if err := p.call(ctx, node, "toxic.list", struct{}{}, &before); err != nil {
 		return err
 	}
-	p.undo = append(p.undo, func(ctx context.Context) error {
+	p.restoreBy(func(ctx context.Context) error {
 		return errors.Join(p.restoreToxics(ctx, node, before), p.setIntercept(ctx, node, false))
 	})
 	return p.setIntercept(ctx, node, true)
@@ -122,48 +163,74 @@ func (p *player) restoreToxics(ctx context.Context, node string, before []topolo
 
 // start starts every session and waits until each is open, or has given up.
 func (p *player) start(ctx context.Context) error {
-	p.undo = append(p.undo, p.stop)
-	for _, s := range p.sessions {
-		err := p.call(ctx, p.client, "session.start", map[string]any{
-			"id": s.id, "name": s.strategy, "strategy": s.settings, "path": p.path,
-		}, nil)
-		if err != nil {
-			return err
-		}
+	p.restoreBy(p.stop)
+	if err := p.startOwn(ctx); err != nil {
+		return err
+	}
+	if err := p.launchAll(ctx); err != nil {
+		return err
 	}
 	return p.opened(ctx)
+}
+
+// startOwn starts the sessions that the client node keeps, all at the same moment: their keepalives are to
+// be in step.
+func (p *player) startOwn(ctx context.Context) error {
+	group, ctx := errgroup.WithContext(ctx)
+	for _, s := range p.sessions {
+		if s.program != nil {
+			continue
+		}
+		group.Go(func() error {
+			return p.call(ctx, p.client, "session.start", map[string]any{
+				"id": s.id, "name": s.strategy, "strategy": s.settings, "path": p.path, "seed": p.seedOf(s.strategy),
+			}, nil)
+		})
+	}
+	return group.Wait()
 }
 
 // errSlow says that sessions were not open in time; they are judged as they are.
 var errSlow = errors.New("sessions were not open in time")
 
-// opened waits until each session is open at both ends, or has given up.
+// enoughTries is how many failed attempts say that there is no connection to wait for: those that
+// have one would lose it to the silence meanwhile.
+const enoughTries = 2
+
+// opened waits until each session is open at both ends, has given up, or has failed often enough.
 func (p *player) opened(ctx context.Context) error {
-	bounded, cancel := context.WithTimeoutCause(ctx, openLimit, errSlow)
+	bounded, cancel := context.WithTimeoutCause(ctx, p.patience(), errSlow)
 	defer cancel()
 	err := p.rec.until(bounded, func(events []trace.Event) bool {
 		open, accepted := make(map[string]bool), make(map[string]bool)
+		failed := make(map[string]int)
 		for _, e := range events {
 			switch e.Type {
 			case trace.Open:
 				open[e.Session] = true
 			case trace.Accepted:
 				accepted[e.Session] = true
-			case trace.ReconnectGaveUp:
+			case trace.ReconnectGaveUp, trace.ProgramEnded:
 				open[e.Session], accepted[e.Session] = true, true
+			case trace.DialFailed:
+				failed[e.Session]++
 			}
 		}
 		for _, s := range p.sessions {
-			if !open[s.id] || !accepted[s.id] {
+			if failed[s.id] < enoughTries && (!open[s.id] && s.program == nil || !accepted[s.id]) {
 				return false
 			}
 		}
 		return true
 	})
-	if errors.Is(err, errSlow) {
-		return nil
+	if !errors.Is(err, errSlow) {
+		return err
 	}
-	return err
+	opened := trace.OfType(trace.Open)
+	if len(p.servers()) == 0 && slices.ContainsFunc(p.rec.snapshot(), opened) {
+		return fmt.Errorf("%s is connected to what keeps no account of the messages that arrive: scenarios need a node of kind server", p.client)
+	}
+	return nil
 }
 
 // servers are the nodes that have accepted one of the sessions.
@@ -181,7 +248,10 @@ func (p *player) servers() []string {
 // stop ends all sessions and lets the servers forget them.
 func (p *player) stop(ctx context.Context) error {
 	ids := map[string]any{"ids": p.ids()}
-	errs := []error{p.call(ctx, p.client, "session.stop", ids, nil)}
+	var errs []error
+	if own := own(p.sessions); len(own) > 0 {
+		errs = append(errs, p.call(ctx, p.client, "session.stop", map[string]any{"ids": own}, nil))
+	}
 	for _, server := range p.servers() {
 		errs = append(errs, p.call(ctx, server, "forget", ids, nil))
 	}

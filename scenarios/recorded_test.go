@@ -3,6 +3,7 @@ package scenarios
 import (
 	"compress/gzip"
 	"encoding/json"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
@@ -12,7 +13,7 @@ import (
 	"github.com/wslab/wslab/internal/trace"
 )
 
-// TestRecorded judges traces of real plays of the lab corporate anew, so that a
+// TestRecorded judges traces of real plays anew, so that a
 // change of a rule shows in what people read.
 func TestRecorded(t *testing.T) {
 	files, err := filepath.Glob("testdata/recorded/*.json.gz")
@@ -22,7 +23,13 @@ func TestRecorded(t *testing.T) {
 	for _, file := range files {
 		t.Run(strings.TrimSuffix(filepath.Base(file), ".json.gz"), func(t *testing.T) {
 			tr := readRecorded(t, file)
-			f := facts{t: untilEnd(tr), idle: map[string]time.Duration{"nat": 30 * time.Second, "app-proxy": time.Minute}}
+			f := facts{
+				t:       untilEnd(tr),
+				idle:    map[string]time.Duration{"nat": 30 * time.Second, "app-proxy": time.Minute, "balancer": time.Minute, "cgn": 30 * time.Second, "home-nat": 7440 * time.Second},
+				places:  map[netip.Addr]string{netip.MustParseAddr("10.40.0.2"): "alice"},
+				client:  "alice",
+				proxies: map[string]proxyFacts{"balancer": {Activity: "any", Lifetime: 2 * time.Minute}},
+			}
 			var out strings.Builder
 			for _, id := range sessionsOf(tr) {
 				name := id[:strings.LastIndex(id, "-")]

@@ -79,6 +79,9 @@ type session struct {
 	settings json.RawMessage
 	habits   strategy.Strategy
 	expect   Expectation
+
+	// program is set for a client that is not wslab's own, else nil.
+	program *running
 }
 
 // player plays one play.
@@ -92,15 +95,19 @@ type player struct {
 	path     string
 	sessions []session
 
-	rec   *recorder
-	nodes map[string]*control.Conn
-	// undo is what has to be done at the end, last first.
-	undo       []func(context.Context) error
+	rec        *recorder
+	nodes      map[string]*control.Conn
 	background sync.WaitGroup
 	fail       context.CancelCauseFunc
 
-	mu          sync.Mutex
-	talking     time.Duration // the interval, 0 for silence
+	mu sync.Mutex
+	// undo is what has to be done at the end, last first.
+	undo []func(context.Context) error
+	// moved are the places at which nodes have another address than the plan says.
+	moved map[place]bool
+	// begun counts the steps that have begun.
+	begun       int64
+	talking     speech
 	intercepted []string
 	// down are the nodes that are being restarted; the channel is closed when
 	// the node is ready again and was told what it has to know.
@@ -108,7 +115,7 @@ type player struct {
 }
 
 func newPlayer(lab Lab, play Play, o Options) (*player, error) {
-	p := &player{lab: lab, plan: lab.Plan(), play: play, o: o, rec: newRecorder(), nodes: make(map[string]*control.Conn), down: make(map[string]chan struct{})}
+	p := &player{lab: lab, plan: lab.Plan(), play: play, o: o, rec: newRecorder(), nodes: make(map[string]*control.Conn), down: make(map[string]chan struct{}), moved: make(map[place]bool)}
 	if p.o.Progress == nil {
 		p.o.Progress = func(string, ...any) {}
 	}
@@ -120,11 +127,19 @@ func newPlayer(lab Lab, play Play, o Options) (*player, error) {
 			return nil, fmt.Errorf("scenario %s needs a node %q, which lab %s does not have", play.Scenario.Name, n, p.plan.Lab)
 		}
 	}
+	for _, c := range play.changes() {
+		if n, _ := p.plan.Node(c.Node); n.Kind != c.Kind {
+			return nil, &OtherKindError{Scenario: play.Scenario.Name, Lab: p.plan.Lab, Node: c.Node, Kind: n.Kind, Wanted: c.Kind}
+		}
+	}
 	spec, err := p.findClient()
 	if err != nil {
 		return nil, err
 	}
 	run := strings.ToLower(rand.Text()[:6])
+	for _, e := range play.programs {
+		p.sessions = append(p.sessions, session{id: e.Name + "-" + run, strategy: e.Name, program: &running{Program: e.Program}, expect: e.expect})
+	}
 	for _, e := range play.Expect {
 		raw, err := p.strategy(spec, e.Client)
 		if err != nil {
@@ -138,6 +153,19 @@ func newPlayer(lab Lab, play Play, o Options) (*player, error) {
 		p.sessions = append(p.sessions, s)
 	}
 	return p, nil
+}
+
+// OtherKindError says that a play changes settings that a node of this lab does not have: it
+// is of another kind than in the lab that the scenario is for.
+type OtherKindError struct {
+	Scenario, Lab, Node string
+	// Kind of the node in this lab, and that whose settings are changed.
+	Kind, Wanted string
+}
+
+// Error says which settings.
+func (e *OtherKindError) Error() string {
+	return fmt.Sprintf("scenario %s changes settings of a %s at %s, which is a %s in lab %s", e.Scenario, e.Wanted, e.Node, e.Kind, e.Lab)
 }
 
 // findClient finds the node that the sessions start from, and the way they take.
@@ -168,13 +196,16 @@ func (p *player) findClient() (*topology.NodeSpec, error) {
 	return nil, fmt.Errorf("scenario %s: lab %s has no client %q with a way to the server", p.play.Scenario.Name, p.plan.Lab, p.play.Client)
 }
 
-// strategy returns the settings of a strategy: the scenario's own, the lab's, or a built-in one.
+// strategy returns the settings of a strategy: the scenario's own, the lab's, or a built-in one; each may be
+// asked to resume.
 func (p *player) strategy(client *topology.NodeSpec, name string) (json.RawMessage, error) {
-	if s, ok := p.play.Scenario.Strategies[name]; ok {
-		return s, nil
-	}
-	if s, ok := client.Strategies[name]; ok {
-		return s, nil
+	base, resumes := strings.CutSuffix(name, strategy.ResumeSuffix)
+	for _, defined := range []map[string]json.RawMessage{p.play.Scenario.Strategies, client.Strategies} {
+		if raw, ok := defined[base]; ok {
+			var s strategy.Strategy
+			err := json.Unmarshal(raw, &s)
+			return mustJSON(s.Resuming(resumes)), err
+		}
 	}
 	if s, ok := strategy.Find(name); ok {
 		return mustJSON(s), nil
@@ -187,6 +218,17 @@ func (p *player) ids() []string {
 	ids := make([]string, len(p.sessions))
 	for i, s := range p.sessions {
 		ids[i] = s.id
+	}
+	return ids
+}
+
+// own are those of the sessions that the client node keeps: all but those of programs.
+func own(sessions []session) []string {
+	var ids []string
+	for _, s := range sessions {
+		if s.program == nil {
+			ids = append(ids, s.id)
+		}
 	}
 	return ids
 }
@@ -222,6 +264,8 @@ func (p *player) run(ctx context.Context) (result *Result, err error) {
 	if err := p.prepare(playing); err != nil {
 		return nil, err
 	}
+	punctual := p.watchPunctuality(playing)
+	defer punctual.stop()
 	err = p.start(playing)
 	start := time.Now()
 	if err == nil {
@@ -234,13 +278,22 @@ func (p *player) run(ctx context.Context) (result *Result, err error) {
 	if err == nil {
 		err = p.balance(playing)
 	}
+	late := ""
+	if err == nil {
+		late = punctual.untrusted(playing, start)
+	}
+	if err == nil {
+		err = p.endAll(playing)
+	}
 	if p.ended(playing, err, &down) {
 		return p.judge(start, end, down), nil
 	}
 	if err != nil {
 		return nil, err
 	}
-	return p.judge(start, end, nil), nil
+	result = p.judge(start, end, nil)
+	result.Untrusted = late
+	return result, nil
 }
 
 // ended says whether a node has ended during the play. Who asks a node that is about
@@ -276,7 +329,7 @@ func (p *player) attach(ctx context.Context) error {
 		})
 	}
 	wg.Wait()
-	p.undo = append(p.undo, func(context.Context) error { return p.detach() })
+	p.restoreBy(func(context.Context) error { return p.detach() })
 	if err := errors.Join(errs...); err != nil {
 		return err
 	}
@@ -342,10 +395,20 @@ func (p *player) callNow(ctx context.Context, node, method string, params, resul
 	return c.Call(ctx, method, params, result)
 }
 
+// restoreBy has something done at the end of the play, before what was asked for earlier.
+func (p *player) restoreBy(undo func(context.Context) error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.undo = append(p.undo, undo)
+}
+
 // restore undoes, last first, everything that can be undone.
 func (p *player) restore(ctx context.Context) error {
+	p.mu.Lock()
+	all := p.undo
+	p.mu.Unlock()
 	var errs []error
-	for _, undo := range slices.Backward(p.undo) {
+	for _, undo := range slices.Backward(all) {
 		errs = append(errs, undo(ctx))
 	}
 	return errors.Join(errs...)

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 
 	"github.com/wslab/wslab/internal/trace"
 	"github.com/wslab/wslab/topology"
@@ -43,6 +44,35 @@ func verdictsOf(r *Result) string {
 	return strings.Join(all, " ")
 }
 
+// TestOneSideTalks lets only the server talk after a silence, and then only the client.
+func TestOneSideTalks(t *testing.T) {
+	f := newFakeLab(t, 20)
+	r := run(t, f, play(t, `
+steps:
+  - talk: { for: 2s, by: server }
+  - talk: { for: 2s, by: client }
+  - talk: 2s
+expect: { none: survived }
+`))
+	if !r.Passed() {
+		t.Errorf("%s", r.Cells[0].Cause)
+	}
+	want := []string{
+		"alice session.start", "server talk", "alice session.talk", "server quiet", "alice session.talk", "server talk",
+		"alice session.quiet", "server quiet",
+	}
+	if got := f.called(); !slices.Equal(got[:min(len(got), len(want))], want) {
+		t.Errorf("calls:\n%s\nwant:\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+	}
+	var steps []string
+	for e := range r.Trace.Unpack(r.Speed).All(trace.OfType(trace.StepStart)) {
+		steps = append(steps, e.Detail)
+	}
+	if want := []string{"talk: 2s by the server", "talk: 2s by the client", "talk: 2s"}; !slices.Equal(steps, want) {
+		t.Errorf("steps %q", steps)
+	}
+}
+
 const resetSteps = `
 steps:
   - talk: 2s
@@ -74,7 +104,8 @@ func TestRun(t *testing.T) {
 	if got := slices.Compact(f.called()); !slices.Equal(got, slices.Compact(want)) {
 		t.Errorf("calls:\n%s\nwant:\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
 	}
-	if first, ok := r.Trace.First(trace.OfType(trace.StepStart)); !ok || first.Detail != "talk: 2s" || r.Trace.At(first.Time) < 0 {
+	events := r.Trace.Unpack(r.Speed)
+	if first, ok := events.First(trace.OfType(trace.StepStart)); !ok || first.Detail != "talk: 2s" || events.At(first.Time) < 0 {
 		t.Errorf("first step: %v", first)
 	}
 }
@@ -139,6 +170,39 @@ expect:
 	}
 }
 
+// TestRunLink tells every node of the network, and restores what the lab had.
+func TestRunLink(t *testing.T) {
+	f := newFakeLab(t, 20)
+	before := topology.LinkSpec{Link: topology.Link{Network: "home", Conditions: []byte(`{"delay":20000000}`)}}
+	f.links["alice home "], f.links["nat home "] = before, before
+	run(t, f, play(t, `
+steps:
+  - talk: 1s
+  - link: { network: home, down: true, for: 1s }
+  - link: { network: home, node: alice, loss: 10% }
+  - talk: 3s
+  - link: { network: internet, delay: 5ms }
+  - talk: 1s
+expect:
+  none: [survived, failed]
+`))
+	calls := f.called()
+	for call, want := range map[string]int{"alice link.set": 4, "nat link.set": 6, "server link.set": 2} {
+		if got := len(slices.DeleteFunc(slices.Clone(calls), func(c string) bool { return c != call })); got != want {
+			t.Errorf("%s: %d times, not %d", call, got, want)
+		}
+	}
+	for at, spec := range f.links {
+		want := ""
+		if spec.Network == "home" && spec.Node == "" {
+			want = string(before.Conditions)
+		}
+		if string(spec.Conditions) != want {
+			t.Errorf("%s is left with %q, not %q", at, spec.Conditions, want)
+		}
+	}
+}
+
 func TestRunNeverOpens(t *testing.T) {
 	f := newFakeLab(t, 20)
 	f.refuse = 407
@@ -175,6 +239,17 @@ func TestRunIncompleteTrace(t *testing.T) {
 	}
 }
 
+func TestRunAgainstAForeignServer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFakeLab(t, 20)
+		f.foreign = true
+		_, err := Run(t.Context(), f, play(t, "steps:\n  - talk: 1s\nexpect:\n  none: survived\n"), Options{})
+		if err == nil || !strings.Contains(err.Error(), "alice is connected to what keeps no account") {
+			t.Errorf("error %v", err)
+		}
+	})
+}
+
 func TestRunRefuses(t *testing.T) {
 	tests := map[string]struct {
 		change func(*fakeLab, *Play)
@@ -196,5 +271,52 @@ func TestRunRefuses(t *testing.T) {
 				t.Errorf("error %v", err)
 			}
 		})
+	}
+}
+
+// TestRunAddressChange has addresses changed, and those that differ at the end changed
+// back once the sessions have ended.
+func TestRunAddressChange(t *testing.T) {
+	f := newFakeLab(t, 20)
+	r := run(t, f, play(t, `
+steps:
+  - address-change: nat
+  - address-change: { at: alice }
+  - address-change: alice
+  - talk: 1s
+expect: { none: survived }
+`))
+	if !r.Passed() {
+		t.Errorf("%s", r.Cells[0].Cause.Text(English))
+	}
+	want := []string{
+		"alice session.start", "nat address.change", "alice address.change", "alice address.change", "alice session.talk", "server talk",
+		"alice session.quiet", "server quiet", "alice session.record", "server ledger", "alice session.stop", "server forget", "nat address.change",
+	}
+	if got := f.called(); !slices.Equal(got, want) {
+		t.Errorf("calls:\n%s\nwant:\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+	}
+}
+
+// TestRunCrowd has a crowd come, and leave: after its time, and at the end.
+func TestRunCrowd(t *testing.T) {
+	f := newFakeLab(t, 20)
+	r := run(t, f, play(t, `
+steps:
+  - crowd: { from: alice, connections: 5, for: 1s }
+  - crowd: { from: alice, connections: 3 }
+  - talk: 2s
+expect: { none: survived }
+`))
+	if !r.Passed() {
+		t.Errorf("%s", r.Cells[0].Cause.Text(English))
+	}
+	count := make(map[string]int)
+	for _, call := range f.called() {
+		count[call]++
+	}
+	// The restoring closes each, gone or not.
+	if count["alice crowd.open"] != 2 || count["alice crowd.close"] != 3 {
+		t.Errorf("%v", count)
 	}
 }

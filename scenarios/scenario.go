@@ -10,6 +10,7 @@ import (
 	"encoding/json"
 	"math"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/wslab/wslab/strategy"
@@ -22,14 +23,26 @@ type Scenario struct {
 	Name string
 	// Summary says in one sentence what happens.
 	Summary string
+	// Family that it belongs to, see [Families]; "" for none.
+	Family string
+	// Why it happens and to whom, in a few sentences, and the sources of that.
+	Why    string
+	Source []string
 	// File is where it was read from, or "embedded:NAME".
 	File string
 	// Labs that it is played on, each with its own expectations.
 	Labs []Entry
+	// Seed of what is drawn at random in a play: by strategies, and by toxics and links
+	// that have no seed of their own; 0 takes others each time.
+	Seed int64
 	// Steps in their order.
 	Steps []Step
 	// Strategies that the scenario defines, as the client is told them.
 	Strategies map[string]json.RawMessage
+
+	// pinned are the verdicts of strategies that the file does not name, for each play; none
+	// where the scenario is not a built-in one.
+	pinned []Pin
 }
 
 // Entry is one lab of a scenario.
@@ -51,6 +64,10 @@ type Entry struct {
 // Change is a change of a node's settings for the time of a play.
 type Change struct {
 	Node string
+	// Kind of the node whose settings they are.
+	Kind string
+	// Text is the settings as the file has them, on one line.
+	Text string
 	// Settings are the keys to be changed, as JSON of the kind's settings.
 	Settings json.RawMessage
 	// MaxSpeed is the largest speed that its durations bear, and Limit the key
@@ -66,6 +83,9 @@ type Play struct {
 	Lab, Client, Path string
 	With              []Change
 	Expect            []Expectation
+
+	pinned   Pin
+	programs []enrolled
 }
 
 // Plays returns what the scenario consists of: a play for each lab and way.
@@ -77,17 +97,28 @@ func (s *Scenario) Plays() []Play {
 			via = []string{""}
 		}
 		for _, path := range via {
-			plays = append(plays, Play{Scenario: s, Lab: e.Lab, Client: e.Client, Path: path, With: e.With, Expect: e.Expect})
+			p := Play{Scenario: s, Lab: e.Lab, Client: e.Client, Path: path, With: e.With, Expect: e.Expect}
+			if i := len(plays); i < len(s.pinned) {
+				p.pinned = s.pinned[i]
+			}
+			plays = append(plays, p)
 		}
 	}
 	return plays
 }
 
-// Duration of the steps in lab time.
+// longest is how long the steps of a scenario may take, in lab time: more than the longest
+// timeout of a middlebox, the five days of Linux's connection tracking.
+const longest = 30 * 24 * time.Hour
+
+// atMost adds durations, and does not get further than a little over the longest.
+func atMost(a, b time.Duration) time.Duration { return min(longest+1, a+b) }
+
+// Duration of the steps in lab time; of a step that may end earlier its longest.
 func (s *Scenario) Duration() time.Duration {
 	var d time.Duration
 	for _, step := range s.Steps {
-		d += step.takes()
+		d = atMost(d, step.takes())
 	}
 	return d
 }
@@ -101,7 +132,7 @@ func (p Play) MaxSpeed() (speed float64, key string) {
 			speed, key = most, by
 		}
 	}
-	for _, c := range p.With {
+	for _, c := range p.changes() {
 		limit(c.MaxSpeed, c.Node+"."+c.Limit)
 	}
 	for _, name := range p.Clients() {
@@ -113,21 +144,71 @@ func (p Play) MaxSpeed() (speed float64, key string) {
 	return speed, key
 }
 
+// changes are the changes of settings for the play and during it.
+func (p Play) changes() []Change {
+	all := slices.Clone(p.With)
+	for s := range every(p.Scenario.Steps) {
+		if c, ok := s.(*Configure); ok {
+			all = append(all, c.change)
+		}
+	}
+	return all
+}
+
 // known returns a strategy that the scenario defines or that is built in.
 func (p Play) known(name string) (s strategy.Strategy, ok bool) {
-	if raw, own := p.Scenario.Strategies[name]; own {
-		return s, json.Unmarshal(raw, &s) == nil
+	base, resumes := strings.CutSuffix(name, strategy.ResumeSuffix)
+	if raw, own := p.Scenario.Strategies[base]; own {
+		err := json.Unmarshal(raw, &s)
+		return s.Resuming(resumes), err == nil
 	}
 	return strategy.Find(name)
 }
 
-// Clients are the strategies that the play has expectations of, in order.
+// Clients are the clients that the play has expectations of, in order: programs, and strategies.
 func (p Play) Clients() []string {
 	var names []string
+	for _, e := range p.programs {
+		names = append(names, e.Name)
+	}
 	for _, e := range p.Expect {
 		names = append(names, e.Client)
 	}
 	return names
+}
+
+// Changed says what is changed at nodes for the time of the play, as the file has it: "NODE: SETTINGS".
+func (p Play) Changed() []string {
+	var all []string
+	for _, c := range p.With {
+		all = append(all, c.Node+": "+c.Text)
+	}
+	return all
+}
+
+// PlayedBy returns the play with these clients, in this order. What is expected of one is what
+// the scenario says; else, of a built-in scenario, the verdict that is pinned; else every
+// verdict passes.
+func (p Play) PlayedBy(clients []string) Play {
+	var expect []Expectation
+	for _, name := range clients {
+		expect = append(expect, p.expectationOf(name))
+	}
+	p.Expect = expect
+	return p
+}
+
+func (p Play) expectationOf(client string) Expectation {
+	for _, e := range p.Expect {
+		if e.Client == client {
+			return e
+		}
+	}
+	e := Expectation{Client: client, Verdicts: p.pinned.expected(client)}
+	if len(e.Verdicts) == 0 {
+		e.Verdicts = verdicts()
+	}
+	return e
 }
 
 // Nodes returns the nodes that the steps and changes of the play act on.
@@ -141,7 +222,7 @@ func (p Play) Nodes() []string {
 	for _, c := range p.With {
 		add(c.Node)
 	}
-	for _, s := range p.Scenario.Steps {
+	for s := range every(p.Scenario.Steps) {
 		add(s.node())
 	}
 	return names

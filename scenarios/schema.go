@@ -19,7 +19,8 @@ func Schema(known Known) *jsonschema.Schema {
 	describe(s, "lab", labSchema(known.Labs))
 	describe(s, "with", &jsonschema.Schema{Type: "object", AdditionalProperties: &jsonschema.Schema{Type: "object"}})
 	describe(s, "strategies", &jsonschema.Schema{Type: "object", AdditionalProperties: topology.StructSchema(reg.NewStrategy())})
-	describe(s, "steps", &jsonschema.Schema{Type: "array", Items: stepSchema(reg)})
+	describe(s, "steps", stepsSchema())
+	s.Definitions = jsonschema.Definitions{stepDefinition: stepSchema(reg)}
 	describe(s, "expect", expectSchema(reg))
 	return s
 }
@@ -46,6 +47,14 @@ func labSchema(embedded []string) *jsonschema.Schema {
 	}}
 }
 
+// stepDefinition names the schema of a step: steps can be inside of steps.
+const stepDefinition = "step"
+
+// stepsSchema is a list of steps.
+func stepsSchema() *jsonschema.Schema {
+	return &jsonschema.Schema{Type: "array", Items: &jsonschema.Schema{Ref: "#/$defs/" + stepDefinition}}
+}
+
 // stepSchema is one of the steps: a map of one key.
 func stepSchema(reg *topology.Registry) *jsonschema.Schema {
 	step := &jsonschema.Schema{}
@@ -65,7 +74,19 @@ func stepValueSchema(reg *topology.Registry, t StepType) *jsonschema.Schema {
 	if _, ok := step.(*Toxic); ok {
 		return toxicSchema(reg)
 	}
+	if _, ok := step.(*Link); ok {
+		return topology.ConditionsSchema(reg, linkKeys{})
+	}
+	if _, ok := step.(*Together); ok {
+		return &jsonschema.Schema{Type: "array", Items: stepsSchema()}
+	}
 	long := topology.StructSchema(step)
+	switch step.(type) {
+	case *Repeat:
+		describe(long, "steps", stepsSchema())
+	case *Configure:
+		describe(long, "settings", &jsonschema.Schema{Type: "object"})
+	}
 	if step.short() == nil {
 		return long
 	}
@@ -127,8 +148,19 @@ func Reference() string {
 			keysTable(&b, toxicRemoval{})
 			continue
 		}
+		if _, ok := step.(*Link); ok {
+			b.WriteString("Conditions of a link as in a lab file, and:\n\n")
+			keysTable(&b, linkKeys{})
+			continue
+		}
+		if _, ok := step.(*Together); ok {
+			b.WriteString("`together: [[STEP, ...], [STEP, ...]]`. One of the lists at most says who talks. The play goes on when the longest has ended.\n")
+			continue
+		}
 		keysTable(&b, step)
 	}
+	b.WriteString("\nA condition, under `until`:\n\n")
+	keysTable(&b, Condition{})
 	b.WriteString("\n## Expectations\n\n`NAME: VERDICT`, `NAME: [VERDICT, VERDICT]` if more than one passes, or a map:\n\n")
 	keysTable(&b, limits{})
 	return b.String()

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/wslab/wslab/internal/trace"
 )
@@ -16,11 +17,14 @@ func (p *player) settle(ctx context.Context) error {
 	if err := p.allBack(ctx); err != nil {
 		return err
 	}
+	if err := p.probe(ctx); err != nil {
+		return err
+	}
 	bounded, cancel := context.WithTimeoutCause(ctx, max(p.wall(settleLab), settleWall), errUnsettled)
 	defer cancel()
 	err := p.rec.until(bounded, func(events []trace.Event) bool {
 		for _, s := range p.sessions {
-			if outstanding(events, s.id) > 0 {
+			if s.waiting(events) {
 				return false
 			}
 		}
@@ -51,10 +55,13 @@ func (p *player) allBack(ctx context.Context) error {
 }
 
 // outstanding counts the messages, both ways, that were sent over the session's
-// open connection and have not been answered. A session without one has none.
+// open connection and have not been answered. A session without one has none. What a session that resumes has
+// sent over an earlier connection is still to be answered, unless the server has forgotten it.
 func outstanding(events []trace.Event, session string) int {
 	sent, pushed := tally{}, tally{}
 	open := false
+	accepted := accepted{}
+	resumes := resumed(events, session)
 	for _, e := range events {
 		if e.Session != session {
 			continue
@@ -62,9 +69,24 @@ func outstanding(events []trace.Event, session string) int {
 		switch e.Type {
 		case trace.Open:
 			open = true
-			clear(sent)
+			if !resumes {
+				clear(sent)
+			}
 		case trace.Accepted:
-			clear(pushed)
+			accepted.add(e)
+			if !resumes {
+				clear(pushed)
+			}
+		case trace.ServerClosed:
+			if seqs := accepted.close(e); !resumes {
+				for _, seq := range seqs {
+					delete(pushed, seq)
+				}
+			}
+		case trace.ServerResumed:
+			if e.Detail == freshSession {
+				clear(pushed)
+			}
 		case trace.Close:
 			open = false
 		case trace.Sent:
@@ -73,6 +95,7 @@ func outstanding(events []trace.Event, session string) int {
 			delete(sent, e.Seq)
 		case trace.ServerPushed:
 			pushed[e.Seq]++
+			accepted.push(e)
 		case trace.Received:
 			// The two come from different nodes, so either may be here first.
 			pushed[e.Seq]--
@@ -86,6 +109,38 @@ func outstanding(events []trace.Event, session string) int {
 		n += max(0, waiting)
 	}
 	return n
+}
+
+// accepted are the connections of a session that the server has open, and the messages that it has
+// pushed over each.
+type accepted map[int][]int64
+
+func (a accepted) add(e trace.Event) { a[e.Conn] = nil }
+
+func (a accepted) push(e trace.Event) {
+	if pushed, ok := a[e.Conn]; ok {
+		a[e.Conn] = append(pushed, e.Seq)
+	}
+}
+
+// close takes a connection away. It returns what was pushed over it, if there is another one: a client
+// that has tried several times at once keeps one, which need not be the newest to the server, and hears
+// of nothing that went over another.
+func (a accepted) close(e trace.Event) []int64 {
+	pushed := a[e.Conn]
+	delete(a, e.Conn)
+	if len(a) == 0 {
+		return nil
+	}
+	return pushed
+}
+
+// freshSession is how a server says that it knew nothing of a session that was resumed.
+const freshSession = "fresh"
+
+// resumed says whether a server has taken up the session, so that what is kept for it arrives sooner or later.
+func resumed(events []trace.Event, session string) bool {
+	return slices.ContainsFunc(events, func(e trace.Event) bool { return e.Type == trace.ServerResumed && e.Session == session })
 }
 
 // errImbalance says that the last events have not arrived in time.
@@ -135,8 +190,10 @@ func (p *player) books(ctx context.Context) (books, error) {
 	var records map[string]struct {
 		Sent int `json:"sent"`
 	}
-	if err := p.call(ctx, p.client, "session.record", ids, &records); err != nil {
-		return b, err
+	if own := own(p.sessions); len(own) > 0 {
+		if err := p.call(ctx, p.client, "session.record", map[string]any{"ids": own}, &records); err != nil {
+			return b, err
+		}
 	}
 	for id, r := range records {
 		b.sent[id] = r.Sent

@@ -3,10 +3,12 @@ package scenarios
 import (
 	"cmp"
 	"encoding/json"
+	"net/netip"
 	"slices"
 	"time"
 
 	"github.com/wslab/wslab/internal/trace"
+	"github.com/wslab/wslab/topology"
 )
 
 // facts are what all sessions of a play share.
@@ -14,19 +16,37 @@ type facts struct {
 	t *trace.Trace
 	// idle is how long each node bears silence, where it says so.
 	idle map[string]time.Duration
+	// places are the addresses of nodes.
+	places map[netip.Addr]string
+	// client is the node that the sessions start from.
+	client string
+	// forward is the proxy of wslab's own that clients are to go through, "" if there is none.
+	forward string
+	// nodes are the specs of the lab's, with their routes.
+	nodes []topology.NodeSpec
+	// proxies are what else the nodes' settings say of connections that they end.
+	proxies map[string]proxyFacts
 	// crash of a node that ended the play, or nil.
 	crash *crash
 }
 
-// idleTimeouts reads the idle timeouts of the nodes, those of the play included.
-func (p *player) idleTimeouts() map[string]time.Duration {
-	idle := make(map[string]time.Duration)
+// proxyFacts are settings of a proxy that a cause may tell of.
+type proxyFacts struct {
+	// Activity is what re-arms the idle timeout; Lifetime how long a connection may last.
+	Activity string        `json:"activity"`
+	Lifetime time.Duration `json:"max_lifetime"`
+}
+
+// pingsCount says whether a proxy takes pings for activity.
+func (p proxyFacts) pingsCount() bool { return p.Activity != "data" }
+
+// proxyFacts reads the settings of the nodes, those of the play included.
+func (p *player) proxyFacts() map[string]proxyFacts {
+	proxies := make(map[string]proxyFacts)
 	read := func(node string, settings json.RawMessage) {
-		var s struct {
-			Idle *time.Duration `json:"idle_timeout"`
-		}
-		if json.Unmarshal(settings, &s) == nil && s.Idle != nil && *s.Idle > 0 {
-			idle[node] = *s.Idle
+		f := proxies[node]
+		if json.Unmarshal(settings, &f) == nil && f != (proxyFacts{}) {
+			proxies[node] = f
 		}
 	}
 	for _, n := range p.plan.Nodes {
@@ -35,7 +55,48 @@ func (p *player) idleTimeouts() map[string]time.Duration {
 	for _, c := range p.play.With {
 		read(c.Node, c.Settings)
 	}
+	return proxies
+}
+
+// idleTimeouts reads the idle timeouts of the nodes, those of the play included.
+func (p *player) idleTimeouts() map[string]time.Duration {
+	type limits struct {
+		Idle time.Duration `json:"idle_timeout"`
+		Read time.Duration `json:"read_timeout"` // the same of a proxy that speaks HTTP
+	}
+	nodes := make(map[string]*limits)
+	for _, n := range p.plan.Nodes {
+		nodes[n.Name] = new(limits)
+		_ = json.Unmarshal(n.Settings, nodes[n.Name]) // settings without them have none
+	}
+	for _, c := range p.play.With {
+		_ = json.Unmarshal(c.Settings, nodes[c.Node]) // only the keys that are changed
+	}
+	idle := make(map[string]time.Duration)
+	for name, l := range nodes {
+		if l.Idle == 0 || l.Read == 0 {
+			l.Idle = max(l.Idle, l.Read)
+		} else {
+			l.Idle = min(l.Idle, l.Read)
+		}
+		if l.Idle > 0 {
+			idle[name] = l.Idle
+		}
+	}
 	return idle
+}
+
+// addresses tells which node has which address.
+func (p *player) addresses() map[netip.Addr]string {
+	places := make(map[netip.Addr]string)
+	for _, n := range p.plan.Nodes {
+		for _, i := range n.Interfaces {
+			for _, a := range i.Addrs() {
+				places[a] = n.Name
+			}
+		}
+	}
+	return places
 }
 
 // story is what happened to one session, put together from the trace.
@@ -50,6 +111,8 @@ type story struct {
 	gaveUp *trace.Event
 	// failedDials are those that failed, in order.
 	failedDials []trace.Event
+	// droppedDials are those that were dropped for others, in order.
+	droppedDials []trace.Event
 }
 
 // connection is one connection of a session.
@@ -61,6 +124,8 @@ type connection struct {
 	noticed *trace.Event
 	// closed is the client's own event.
 	closed *trace.Event
+	// witnessed says that the client records nothing: when it noticed what is not known.
+	witnessed bool
 	// next is the opening of the connection that replaced this one.
 	next *trace.Event
 	// broke is when and why it stopped working; nil if it did not.
@@ -87,7 +152,7 @@ func tell(f facts, s session) *story {
 	for e := range f.t.All(trace.OfSession(s.id)) {
 		switch e.Type {
 		case trace.Open:
-			c := &connection{number: e.Conn, open: e, chain: f.t.Chain(e)}
+			c := &connection{number: e.Conn, open: e, chain: f.t.Chain(e), witnessed: e.Witnessed}
 			byNumber[e.Conn] = c
 			if n := len(st.conns); n > 0 {
 				st.conns[n-1].next = &e
@@ -106,17 +171,44 @@ func tell(f facts, s session) *story {
 			}
 		case trace.DialFailed:
 			st.failedDials = append(st.failedDials, e)
+		case trace.DialDropped:
+			st.droppedDials = append(st.droppedDials, e)
 		case trace.ReconnectGaveUp:
 			st.gaveUp = &e
 		}
 	}
-	st.alive = len(st.conns) > 0 && st.conns[len(st.conns)-1].noticed == nil && outstanding(f.t.Events, s.id) == 0
+	st.alive = len(st.conns) > 0 && st.conns[len(st.conns)-1].noticed == nil && !st.waits()
 	for i, c := range st.conns {
 		if i < len(st.conns)-1 || !st.alive {
 			c.broke = st.findBreak(c)
 		}
 	}
 	return st
+}
+
+// waits says whether something that was sent over the last connection was not answered at the end.
+func (st *story) waits() bool {
+	if st.program == nil {
+		return outstanding(st.t.Events, st.id) > 0
+	}
+	last := st.conns[len(st.conns)-1]
+	if unansweredPushes(st.t.Events, st.id) > 0 {
+		return true
+	}
+	for _, e := range st.onWay(last, trace.Answered) {
+		if e.Detail == probeAnswer {
+			return false
+		}
+	}
+	return true
+}
+
+// roundTrips are the answers, to either end, that prove that a connection worked.
+func (st *story) roundTrips(c *connection) []trace.Event {
+	if st.program != nil {
+		return st.onWay(c, trace.Answered)
+	}
+	return st.events(c, trace.Acked, trace.KeepaliveAnswered)
 }
 
 // worst is the connection whose break mattered most: the one that never came
@@ -146,7 +238,7 @@ func (c *connection) outage(t *trace.Trace) time.Duration {
 // durations returns the outage and its two parts, nil where there is none.
 func (c *connection) durations(t *trace.Trace) (outage, detect, recover *time.Duration) {
 	out := c.outage(t)
-	if c.noticed == nil {
+	if c.noticed == nil || c.witnessed {
 		return &out, nil, nil
 	}
 	d := max(0, t.Lab(c.noticed.Time.Sub(c.broke.at)))
@@ -167,9 +259,21 @@ func (st *story) onWay(c *connection, types ...trace.Type) []trace.Event {
 	return slices.Collect(st.t.All(c.chain.Has, trace.OfType(types...)))
 }
 
+// passes says whether a node is known to be on the connection's way: it changed the
+// flow, it is the server, or it tracked the connection.
+func (st *story) passes(c *connection, node string) bool {
+	return c.chain.Passes(node) || slices.ContainsFunc(st.onWay(c, trace.ConnectionTracked), func(e trace.Event) bool { return e.Node == node })
+}
+
 // lastGood is the last proof that the connection worked.
 func (st *story) lastGood(c *connection) time.Time {
-	good := st.events(c, trace.Acked, trace.Received, trace.KeepaliveAnswered)
+	if st.program != nil {
+		if good := st.onWay(c, trace.Answered, trace.Heard); len(good) > 0 {
+			return good[len(good)-1].Time
+		}
+		return c.open.Time
+	}
+	good := st.events(c, trace.Acked, trace.Received, trace.KeepaliveAnswered, trace.KeepaliveReceived)
 	if len(good) == 0 {
 		return c.open.Time
 	}
@@ -191,7 +295,11 @@ func (st *story) over(c *connection) time.Time {
 // first in time, unless messages went round later.
 func (st *story) findBreak(c *connection) *breakage {
 	var found []breakage
-	for _, rule := range breakRules() {
+	first, last := breakRules(), lastRules()
+	if st.program != nil {
+		first, last = append(first, programOver), []breakRule{programLeft, programSilent}
+	}
+	for _, rule := range first {
 		for _, b := range rule(st, c) {
 			if b.at.Before(c.open.Time) || b.at.After(st.over(c)) || st.wentRoundAfter(c, b.at.Add(b.takes)) {
 				continue
@@ -203,10 +311,10 @@ func (st *story) findBreak(c *connection) *breakage {
 		}
 	}
 	if len(found) > 0 {
-		first := slices.MinFunc(found, func(a, b breakage) int { return cmp.Compare(a.at.UnixNano(), b.at.UnixNano()) })
-		return &first
+		earliest := slices.MinFunc(found, func(a, b breakage) int { return cmp.Compare(a.at.UnixNano(), b.at.UnixNano()) })
+		return &earliest
 	}
-	for _, rule := range lastRules() {
+	for _, rule := range last {
 		if b := rule(st, c); len(b) > 0 {
 			return &b[0]
 		}
@@ -217,7 +325,7 @@ func (st *story) findBreak(c *connection) *breakage {
 // wentRoundAfter says whether a message or a keepalive that was sent over the
 // connection after a time was answered.
 func (st *story) wentRoundAfter(c *connection, when time.Time) bool {
-	return slices.ContainsFunc(st.events(c, trace.Acked, trace.KeepaliveAnswered), func(e trace.Event) bool {
+	return slices.ContainsFunc(st.roundTrips(c), func(e trace.Event) bool {
 		return e.Dur > 0 && e.Time.Add(-e.Dur).After(when)
 	})
 }
@@ -232,12 +340,47 @@ func (st *story) firstWrite(c *connection, after time.Time) (trace.Event, bool) 
 	return trace.Event{}, false
 }
 
-// natHop returns the NAT on the connection's way and its timeout, if both are known.
-func (st *story) natHop(c *connection) (node string, timeout time.Duration, ok bool) {
-	for e := range st.t.All(trace.OfType(trace.MappingCreated), c.chain.Has) {
-		if d, known := st.idle[e.Node]; known {
-			return e.Node, d, true
+// keeper is a node that forgets connections after silence: a NAT, or a firewall.
+type keeper struct {
+	node    string
+	timeout time.Duration
+	// firewall says that it is one.
+	firewall bool
+}
+
+// keepers returns those on the connection's way whose timeout is known, the one with
+// the shortest first.
+func (st *story) keepers(c *connection) []keeper {
+	var all []keeper
+	for e := range st.t.All(trace.OfType(trace.MappingCreated, trace.ConnectionTracked), c.chain.Has) {
+		timeout, known := st.idle[e.Node]
+		if known && !slices.ContainsFunc(all, func(k keeper) bool { return k.node == e.Node }) {
+			all = append(all, keeper{e.Node, timeout, e.Type == trace.ConnectionTracked})
 		}
 	}
-	return "", 0, false
+	slices.SortStableFunc(all, func(a, b keeper) int { return cmp.Compare(a.timeout, b.timeout) })
+	return all
+}
+
+// args are the arguments of a sentence about the node.
+func (k keeper) args(more Args) Args {
+	name := "nat"
+	if k.firewall {
+		name = "firewall"
+	}
+	more[name] = k.node
+	return more
+}
+
+// choose returns the sentence for a NAT or for a firewall.
+func (k keeper) choose(nat, firewall SentenceID) SentenceID {
+	if k.firewall {
+		return firewall
+	}
+	return nat
+}
+
+// forgetter is the node whose event says that it forgot a connection.
+func forgetter(e trace.Event) keeper {
+	return keeper{node: e.Node, firewall: e.Type == trace.ConnectionExpired || e.Type == trace.ConnectionFlushed}
 }

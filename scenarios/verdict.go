@@ -29,8 +29,14 @@ func verdictNames() []string {
 // Expected is the set of verdicts that pass.
 type Expected []Verdict
 
-// String returns the verdicts with "or" between them.
+// Any says whether every verdict passes.
+func (e Expected) Any() bool { return len(e) == len(verdicts()) }
+
+// String returns the verdicts with "or" between them, "any" for all of them.
 func (e Expected) String() string {
+	if e.Any() {
+		return "any"
+	}
 	names := make([]string, len(e))
 	for i, v := range e {
 		names[i] = string(v)
