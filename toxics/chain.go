@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 
@@ -32,6 +33,7 @@ type Chain struct {
 	mu     sync.Mutex
 	toxics []*toxic
 	pairs  map[*pair]struct{}
+	joined uint64 // pairs so far
 }
 
 // toxic is a toxic of a chain.
@@ -52,6 +54,9 @@ func (t *toxic) impl() toxiproxy.Toxic    { return t.current.Load().impl }
 
 // aborter marks a toxic that ends connections with a RST when it closes a stream.
 type aborter interface{ aborts() }
+
+// seeded is a toxic whose seed also says which connections it acts on.
+type seeded interface{ seedOfChance() uint64 }
 
 // pairToxic is a toxic with one state for both directions of a pair.
 type pairToxic interface {
@@ -76,6 +81,21 @@ type seat struct {
 	direction stream.Direction
 }
 
+// linkToxic is a toxic with a state for each direction that it is on, which depends on the place.
+type linkToxic interface {
+	toxiproxy.Toxic
+	// newLinkState is called with the number of the pair in its chain, from 1, and with
+	// what is known of the frames in what has gone before.
+	newLinkState(number uint64, d stream.Direction, frames frameTracker) any
+}
+
+// retirer is a toxic that cannot be taken out of a link at every moment.
+type retirer interface {
+	// retire is called when the toxic was removed, with its stub interrupted. It may
+	// write to the stub's output. It returns whether it has to stay.
+	retire(stub *toxiproxy.ToxicStub) (stays bool)
+}
+
 // handle is what a pairToxic can do to its pair.
 type handle struct {
 	pair  *pair
@@ -88,11 +108,23 @@ func (h handle) fired() { h.pair.fired(h.toxic) }
 // abort resets both connections.
 func (h handle) abort() { h.pair.end(ending{by: ByToxic, toxic: h.toxic, abort: true}) }
 
+// close closes both connections with a FIN.
+func (h handle) close() { h.pair.end(ending{by: ByToxic, toxic: h.toxic, linger: true}) }
+
+// answer writes to the client in the server's place, and closes both connections.
+func (h handle) answer(b []byte) {
+	h.pair.links[stream.Downstream].intervene(b)
+	h.close()
+}
+
 // abortSource resets the connection that data of direction d come from, and leaves the other.
 func (h handle) abortSource(d stream.Direction) { abort(h.pair.conns[d]) }
 
 // blackHole tells that nothing will get through any more.
 func (h handle) blackHole() { h.pair.blackHole(h.toxic) }
+
+// heal takes blackHole back.
+func (h handle) heal() { h.pair.heal(h.toxic) }
 
 // NewChain returns an empty chain. Durations of toxics are divided by speed, rates
 // multiplied with it; 1 is real time.
@@ -109,7 +141,7 @@ func NewChain(speed float64) *Chain {
 // directions whatever its stream.
 //
 // Whether a toxic with a toxicity below 1 acts on a connection is decided once, when
-// they meet.
+// they meet; by its seed, if it has one, for the first connection, the second ...
 func (c *Chain) Add(spec topology.ToxicSpec) (topology.ToxicSpec, error) {
 	t, err := c.build(spec)
 	if err != nil {
@@ -231,7 +263,7 @@ func (c *Chain) build(spec topology.ToxicSpec) (*toxic, error) {
 		decoder := json.NewDecoder(bytes.NewReader(spec.Attributes))
 		decoder.DisallowUnknownFields()
 		if err := decoder.Decode(a); err != nil {
-			return nil, fmt.Errorf("toxic %q: attributes: %w", spec.Name, err)
+			return nil, fmt.Errorf("toxic %q: %w", spec.Name, undecoded(typ, err))
 		}
 	}
 	if err := a.Check(); err != nil {
@@ -248,6 +280,22 @@ func (c *Chain) build(spec topology.ToxicSpec) (*toxic, error) {
 	return t, nil
 }
 
+// undecoded says what is wrong with attributes that are not those of the type.
+func undecoded(typ *topology.ToxicType, err error) error {
+	if wrong := (*json.UnmarshalTypeError)(nil); errors.As(err, &wrong) && wrong.Field != "" {
+		return fmt.Errorf("attribute %s cannot be a JSON %s", wrong.Field, wrong.Value)
+	}
+	// Package json has no type for this one.
+	if name, unknown := strings.CutPrefix(err.Error(), "json: unknown field "); unknown {
+		var names []string
+		for _, k := range topology.Keys(typ.Attributes()) {
+			names = append(names, k.Name)
+		}
+		return fmt.Errorf("there is no attribute %s; %s has: %s", name, typ.Name, strings.Join(names, ", "))
+	}
+	return fmt.Errorf("attributes: %w", err)
+}
+
 func (c *Chain) find(name string) (int, bool) {
 	i := slices.IndexFunc(c.toxics, func(t *toxic) bool { return t.spec().Name == name })
 	return i, i >= 0
@@ -258,6 +306,8 @@ func (c *Chain) join(p *pair) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.pairs[p] = struct{}{}
+	c.joined++
+	p.number = c.joined
 	for _, t := range c.toxics {
 		p.add(t)
 	}
@@ -288,20 +338,26 @@ func (t *toxic) buffer() int {
 
 // add puts a toxic on the pair, if chance wants it.
 func (p *pair) add(t *toxic) {
-	if rand.Float64() >= t.spec().Toxicity {
+	chance := rand.Float64()
+	if s, ok := t.impl().(seeded); ok {
+		chance = rand.New(rand.NewPCG(s.seedOfChance(), p.number)).Float64()
+	}
+	if chance >= t.spec().Toxicity {
 		return
 	}
-	state := func(stream.Direction) any { return nil }
+	state := func(stream.Direction, frameTracker) any { return nil }
 	switch impl := t.impl().(type) {
 	case pairToxic:
 		s := impl.newState(handle{p, t})
 		p.states[t] = s
-		state = func(d stream.Direction) any { return &seat{s, d} }
+		state = func(d stream.Direction, _ frameTracker) any { return &seat{s, d} }
+	case linkToxic:
+		state = func(d stream.Direction, f frameTracker) any { return impl.newLinkState(p.number, d, f) }
 	case toxiproxy.StatefulToxic:
-		state = func(stream.Direction) any { return impl.NewState() }
+		state = func(stream.Direction, frameTracker) any { return impl.NewState() }
 	}
 	for _, d := range t.directions {
-		p.links[d].add(t, state(d))
+		p.links[d].add(t, func(f frameTracker) any { return state(d, f) })
 	}
 }
 

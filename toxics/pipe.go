@@ -31,6 +31,8 @@ type Outcome struct {
 	Err error
 	// Reset says that the connections were reset, not closed.
 	Reset bool
+	// Ended is when it was decided that the pair is over.
+	Ended time.Time
 	// Upstream and Downstream are the bytes written to the server and to the client.
 	Upstream, Downstream int64
 }
@@ -63,6 +65,7 @@ func (c *Chain) Pipe(ctx context.Context, client, server net.Conn, o Options) Ou
 		opts:     o,
 		states:   make(map[*toxic]pairState),
 		ended:    make(chan struct{}),
+		opened:   time.Now(),
 		lastRead: time.Now(),
 	}
 	p.links = [2]*link{newLink(p, stream.Upstream), newLink(p, stream.Downstream)}
@@ -80,6 +83,9 @@ func (c *Chain) Pipe(ctx context.Context, client, server net.Conn, o Options) Ou
 	for _, l := range p.links {
 		l.close()
 	}
+	for _, conn := range p.conns {
+		_ = conn.Close() // most are closed already
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.outcome.Upstream = p.links[stream.Upstream].bytes.Load()
@@ -94,6 +100,9 @@ type pair struct {
 	conns [2]net.Conn
 	links [2]*link
 	opts  Options
+	// opened is when the pair began, number which of the chain's it is, from 1.
+	opened time.Time
+	number uint64
 
 	// states of the toxics that act on the pair; guarded by the chain.
 	states map[*toxic]pairState
@@ -101,6 +110,7 @@ type pair struct {
 	mu         sync.Mutex
 	outcome    Outcome
 	over       bool
+	linger     bool
 	ended      chan struct{}
 	sourceOver [2]bool
 	linkOver   [2]bool
@@ -115,7 +125,13 @@ type ending struct {
 	toxic *toxic
 	// abort resets both connections instead of closing them.
 	abort bool
+	// linger closes them with a FIN even if there are bytes that nobody has read,
+	// which would turn it into a RST: they are read for lingerTime.
+	linger bool
 }
+
+// lingerTime is how long a peer may take to answer a FIN.
+const lingerTime = time.Second
 
 // end ends the pair, once. It does not block: the links are taken down by Pipe.
 func (p *pair) end(e ending) {
@@ -129,7 +145,8 @@ func (p *pair) endLocked(e ending) {
 		return
 	}
 	p.over = true
-	p.outcome.Reset = e.abort
+	p.outcome.Reset, p.outcome.Ended = e.abort, time.Now()
+	p.linger = e.linger
 	if e.by != "" {
 		p.outcome.By, p.outcome.Err = e.by, nil
 	}
@@ -137,9 +154,13 @@ func (p *pair) endLocked(e ending) {
 		p.outcome.Toxic = e.toxic.spec()
 	}
 	for _, c := range p.conns {
-		if e.abort {
+		switch {
+		case e.abort:
 			abort(c)
-		} else {
+		case e.linger:
+			_ = c.SetDeadline(time.Now().Add(lingerTime)) // it may be dead already
+			closeWrite(c)
+		default:
 			_ = c.Close() // it may be closed already
 		}
 	}
@@ -232,6 +253,22 @@ func (p *pair) blackHole(t *toxic) {
 	if p.sourceOver[0] && p.sourceOver[1] {
 		p.endLocked(ending{by: ByToxic, toxic: t})
 	}
+}
+
+// heal takes a blackHole of that toxic back.
+func (p *pair) heal(t *toxic) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.cut == t {
+		p.cut = nil
+	}
+}
+
+// lingers says whether what still comes is read.
+func (p *pair) lingers() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.linger
 }
 
 // watchIdle starts the idle timer of the pair.

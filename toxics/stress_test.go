@@ -22,6 +22,11 @@ var harmless = []topology.ToxicSpec{
 	{Type: "limit_data", Attributes: json.RawMessage(`{"bytes": 1000000000000}`)},
 	{Type: "nat_idle_timeout", Attributes: json.RawMessage(`{"timeout": 3600000000000}`)},
 	{Type: "reset", Attributes: json.RawMessage(`{"after": 3600000000000}`)},
+	{Type: "idle_close", Attributes: json.RawMessage(`{"timeout": 3600000000000}`)},
+	{Type: "max_lifetime", Attributes: json.RawMessage(`{"lifetime": 3600000000000}`)},
+	{Type: "latency_dist", Attributes: json.RawMessage(`{"distribution": "pareto", "latency": 1000000, "deviation": 1000000}`)},
+	{Type: "ws_frames", Attributes: json.RawMessage(`{"opcodes": ["text"]}`)},
+	{Type: "http_reply", Attributes: json.RawMessage(`{}`)},
 	{Type: "reset_peer", Attributes: json.RawMessage(`{"timeout": 3600000000000}`)},
 }
 
@@ -124,6 +129,40 @@ func TestNoByteIsLostWhileToxicsComeAndGo(t *testing.T) {
 	<-stopped
 }
 
+// Any two toxics that lose nothing, in either order, on connections that are open, removed in
+// either order: all bytes come, then the end.
+func TestEveryTwoToxics(t *testing.T) {
+	kinds := harmless[:len(harmless)-1] // reset_peer drops data
+	for _, first := range kinds {
+		t.Run(first.Type, func(t *testing.T) {
+			for i, second := range kinds {
+				a, b := first, second
+				a.Name, b.Name, a.Toxicity, b.Toxicity = "a", "b", 1, 1
+				a.Stream, b.Stream = "upstream", []string{"upstream", "downstream"}[i%2]
+				for _, order := range [][]string{{"a", "b"}, {"b", "a"}} {
+					chain := NewChain(1)
+					p := newPath(t, chain, 0)
+					result := make(chan error, 1)
+					go func() { result <- exchange(p, pattern(150_000), pattern(100_000)) }()
+					add(t, chain, a)
+					add(t, chain, b)
+					for _, name := range order {
+						if _, err := chain.Remove(name); err != nil {
+							t.Fatal(err)
+						}
+					}
+					if err := <-result; err != nil {
+						t.Fatalf("with %s, removed %v: %v", b.Type, order, err)
+					}
+					if o := p.wait(t); o.Reset || o.Err != nil {
+						t.Fatalf("with %s, removed %v: %+v", b.Type, order, o)
+					}
+				}
+			}
+		})
+	}
+}
+
 // TestChaos ends pairs in every way while toxics of every type come and go: nothing
 // may hang, panic or leak.
 func TestChaos(t *testing.T) {
@@ -148,7 +187,11 @@ func TestChaos(t *testing.T) {
 					spec("limit_data", "", `{"bytes": 100000}`),
 					spec("nat_idle_timeout", "", `{"timeout": 1000000}`),
 					spec("nat_idle_timeout", "", `{"timeout": 1000000, "on_expiry": "reset"}`),
-				}[rand.IntN(6)]
+					spec("idle_close", "", `{"timeout": 1000000}`),
+					spec("max_lifetime", "", `{"lifetime": 2000000}`),
+					spec("blackhole", "", `{}`),
+					spec("blackhole", "", `{"on_heal": "deliver"}`),
+				}[rand.IntN(10)]
 			}
 			s.Toxicity = float64(rand.IntN(3)) / 2
 			s.Stream = []string{"upstream", "downstream"}[rand.IntN(2)]

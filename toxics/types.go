@@ -63,6 +63,36 @@ func Types() []*topology.ToxicType {
 			Summary:    "Resets connections (RST to both ends), idle or not: those that are open, and new ones while it is there.",
 			Attributes: func() any { return &reset{} },
 		},
+		{
+			Name:       "idle_close",
+			Summary:    "Closes a connection (FIN to both ends) after silence in both directions, as a proxy does.",
+			Attributes: func() any { return &idleClose{Timeout: time.Minute} },
+		},
+		{
+			Name:       "max_lifetime",
+			Summary:    "Ends a connection a time after it was opened, whatever passes on it: keepalive cannot help.",
+			Attributes: func() any { return &maxLifetime{Lifetime: 2 * time.Hour, End: endFIN} },
+		},
+		{
+			Name:       "blackhole",
+			Summary:    "Lets nothing through in either direction while it is there; when it is removed the connection goes on.",
+			Attributes: func() any { return &blackhole{OnHeal: healLose} },
+		},
+		{
+			Name:       "latency_dist",
+			Summary:    "Delays data by a time drawn from a distribution, order kept, repeatable by a seed.",
+			Attributes: func() any { return &latencyDist{Distribution: distUniform} },
+		},
+		{
+			Name:       "ws_frames",
+			Summary:    "Drops, delays or duplicates frames of a cleartext WebSocket by their opcode.",
+			Attributes: func() any { return &wsFrames{Opcodes: []string{"ping", "pong"}, Action: framesDrop, Share: 1} },
+		},
+		{
+			Name:       "http_reply",
+			Summary:    "Answers the handshake by itself, as a proxy that refuses or a captive portal does, and closes the connection.",
+			Attributes: func() any { return &httpReply{Status: 403, To: replyUpgrade} },
+		},
 	}
 }
 
