@@ -22,11 +22,21 @@ type Pair struct {
 	mu     sync.Mutex
 	next   trace.Flow
 	opened bool
+	ended  *trace.Event
+	idle   time.Duration
 }
 
 // Pair begins a pair with the flow of the connection that was taken.
 func (r *Relay) Pair(flow trace.Flow) *Pair {
-	return &Pair{relay: r, flow: flow, start: time.Now()}
+	return &Pair{relay: r, flow: flow, start: time.Now(), idle: r.Idle}
+}
+
+// SetIdle gives the pair an idle timeout of its own, in lab time, instead of the relay's.
+// It is called before Pipe.
+func (p *Pair) SetIdle(d time.Duration) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.idle = d
 }
 
 // Opened records relay.open: next is the flow of the connection that the node opened.
@@ -53,8 +63,11 @@ func (p *Pair) event(t trace.Type) trace.Event {
 // Pipe is [Relay.Pipe] for this pair. It records relay.closed if the pair was opened.
 func (p *Pair) Pipe(ctx context.Context, client, server net.Conn) toxics.Outcome {
 	r := p.relay
+	p.mu.Lock()
+	idle := p.idle
+	p.mu.Unlock()
 	out := r.chain.Pipe(ctx, client, server, toxics.Options{
-		Idle: r.env.Wall(r.Idle),
+		Idle: r.env.Wall(idle),
 		OnFire: func(spec topology.ToxicSpec) {
 			e := p.event(trace.ToxicFired)
 			e.Detail = spec.Type
@@ -65,7 +78,8 @@ func (p *Pair) Pipe(ctx context.Context, client, server net.Conn) toxics.Outcome
 	if e.Next == nil {
 		return out
 	}
-	e.By, e.Dur, e.Detail = out.By, time.Since(p.start), out.Toxic.Type
+	e.Time = out.Ended
+	e.By, e.Dur, e.Detail = out.By, out.Ended.Sub(p.start), out.Toxic.Type
 	e.Count = out.Upstream + out.Downstream // bytes of both directions
 	if out.Err != nil {
 		e.Err = out.Err.Error()
@@ -73,8 +87,32 @@ func (p *Pair) Pipe(ctx context.Context, client, server net.Conn) toxics.Outcome
 	if out.By == toxics.ByNode && out.Reset {
 		e.Detail = "reset"
 	}
+	p.mu.Lock()
+	if end := p.ended; end != nil && out.By != toxics.ByToxic {
+		e.By, e.Detail, e.Err = end.By, end.Detail, ""
+		e.Time, e.Dur = end.Time, end.Time.Sub(p.start)
+	}
+	p.mu.Unlock()
 	r.env.Record(e)
 	return out
+}
+
+// Ends notes that the node ends the pair now, of its own accord: relay.closed will say
+// so, with by and detail, whoever's FIN comes first. The first call counts.
+func (p *Pair) Ends(by, detail string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.ended == nil {
+		p.ended = &trace.Event{Time: time.Now(), By: by, Detail: detail}
+	}
+}
+
+// Stripped records relay.upgrade-stripped: the request of this pair went on without its
+// Upgrade and was answered with a status.
+func (p *Pair) Stripped(status int) {
+	e := p.event(trace.UpgradeStripped)
+	e.Status = status
+	p.relay.env.Record(e)
 }
 
 // Refused records relay.refused: the client of this pair was told no, with an HTTP

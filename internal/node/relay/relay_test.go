@@ -56,6 +56,7 @@ func (h *host) ask(ctx context.Context, requests ...string) []string {
 }
 
 func (h *host) said() []string {
+	h.server.Flush()
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	var lines []string
