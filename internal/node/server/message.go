@@ -2,6 +2,7 @@ package server
 
 import (
 	"encoding/json"
+	"strings"
 )
 
 // Subprotocol is the name of the numbered echo, for clients that want to
@@ -15,12 +16,22 @@ const (
 	typePush      = "push"      // server: a numbered message of its own
 	typePushAck   = "push-ack"  // client: it has arrived
 	typeHeartbeat = "heartbeat" // either: sent back as it came
+	typeBeat      = "beat"      // server: a heartbeat of its own, if the client asked for that
+	typeBeatAck   = "beat-ack"  // client: it has arrived
+	typeClose     = "close"     // client: the server is to close with that code
 )
 
 // message is a text frame of the numbered echo.
 type message struct {
 	Type string `json:"type"`
 	Seq  int64  `json:"seq,omitempty"`
+	// TS of a beat; the answer has it, too.
+	TS string `json:"ts,omitempty"`
+	// OneWay says that a heartbeat wants no answer.
+	OneWay bool `json:"one_way,omitempty"`
+	// Code and Reason of a close.
+	Code   int    `json:"code,omitempty"`
+	Reason string `json:"reason,omitempty"`
 }
 
 // parse returns the message that a text frame holds; ok is false for anything
@@ -32,17 +43,35 @@ func parse(text []byte) (m message, ok bool) {
 	switch m.Type {
 	case typeMessage, typePushAck:
 		return m, m.Seq > 0
-	case typeHeartbeat:
+	case typeHeartbeat, typeBeatAck:
 		return m, true
+	case typeClose:
+		return m, checkClose(m.Code, m.Reason) == nil
 	}
 	return message{}, false
 }
 
+// encodePush returns the text of a push with so many bytes of padding.
+func encodePush(seq int64, size int) []byte {
+	text, err := json.Marshal(struct {
+		message
+		Pad string `json:"pad,omitempty"`
+	}{message{Type: typePush, Seq: seq}, strings.Repeat(".", size)})
+	if err != nil {
+		panic(err) // a struct of strings and numbers always encodes
+	}
+	return text
+}
+
 // encode returns the text of a message.
 func encode(kind string, seq int64) []byte {
-	text, err := json.Marshal(message{Type: kind, Seq: seq})
+	return message{Type: kind, Seq: seq}.text()
+}
+
+func (m message) text() []byte {
+	text, err := json.Marshal(m)
 	if err != nil {
-		panic(err) // a struct of a string and a number always encodes
+		panic(err) // a struct of texts and numbers always encodes
 	}
 	return text
 }

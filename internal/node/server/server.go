@@ -3,6 +3,7 @@
 package server
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"encoding/json"
@@ -16,19 +17,12 @@ import (
 	"sync"
 	"time"
 
-	"github.com/gorilla/websocket"
-
 	"github.com/wslab/wslab/internal/ca"
+	"github.com/wslab/wslab/internal/handshake"
 	"github.com/wslab/wslab/internal/node"
 	"github.com/wslab/wslab/internal/trace"
 	"github.com/wslab/wslab/topology"
 )
-
-// Settings of a server in a lab file.
-type Settings struct {
-	HTTPPort  int `json:"http_port" doc:"Port for ws and http; 0 is off." min:"0" max:"65535"`
-	HTTPSPort int `json:"https_port" doc:"Port for wss and https, with a certificate of the lab's own authority; 0 is off." min:"0" max:"65535"`
-}
 
 // Kind is the server kind.
 func Kind() *node.Kind {
@@ -36,7 +30,7 @@ func Kind() *node.Kind {
 		Kind: topology.Kind{
 			Name:     "server",
 			Summary:  "Answers WebSocket clients with the numbered echo and keeps a ledger of every session.",
-			Settings: func() any { return &Settings{HTTPPort: 80, HTTPSPort: 443} },
+			Settings: func() any { return newSettings() },
 			Target:   true,
 			Check:    check,
 			Needs:    func(any) topology.Needs { return topology.Needs{CA: true} },
@@ -45,21 +39,14 @@ func Kind() *node.Kind {
 	}
 }
 
-func check(c *topology.NodeCheck) {
-	s := c.Node.Settings.(*Settings)
-	switch {
-	case s.HTTPPort == 0 && s.HTTPSPort == 0:
-		c.Problemf("", "leave one of them on", "server %s has neither an http_port nor an https_port", c.Node.Name)
-	case s.HTTPPort == s.HTTPSPort:
-		c.Problemf("https_port", "", "http_port and https_port of server %s are the same", c.Node.Name)
-	}
-}
-
 // service is a running server.
 type service struct {
-	env    *node.Env
-	ctx    context.Context // of the whole run: connections are hijacked from their requests
-	ledger *ledger
+	env      *node.Env
+	settings Settings
+	ctx      context.Context // of the whole run: connections are hijacked from their requests
+	ledger   *ledger
+	half     halfOpens
+	doors    doors
 
 	mu      sync.Mutex
 	talking map[string]context.CancelFunc
@@ -71,18 +58,30 @@ func run(ctx context.Context, env *node.Env) error {
 	if err := env.Settings(&settings); err != nil {
 		return err
 	}
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	s := &service{env: env, ctx: ctx, ledger: newLedger(), talking: make(map[string]context.CancelFunc)}
+	settings.MaxMessage = cmp.Or(settings.MaxMessage, defaultMaxMessage)
+	// What ends is told first, if the lab file wants it, while everything still works.
+	serving, stop := context.WithCancel(context.WithoutCancel(ctx))
+	defer stop()
+	s := &service{env: env, settings: settings, ctx: serving, ledger: newLedger(), talking: make(map[string]context.CancelFunc)}
+	if err := clearVanishing(); err != nil { // a machine that is back is there for everybody
+		return err
+	}
+	env.OnRestart(s.goDown)
+	env.OnRestart(s.losePower)
 	s.handle()
 	listeners, err := s.listen(ctx, settings)
 	if err != nil {
 		return err
 	}
+	s.doors.open(listeners)
 	web := &http.Server{
-		Handler:           s.routes(),
-		ReadHeaderTimeout: headerTimeout,
-		// Broken handshakes are the client's doing and no news.
+		Handler:           handling(s.routes()),
+		ReadHeaderTimeout: headerTimeout + env.Wall(settings.AcceptDelay),
+		IdleTimeout:       idleTimeout,
+		MaxHeaderBytes:    maxHeader,
+		ConnContext:       withStream,
+		ConnState:         idle,
+		// What fails is recorded where it does.
 		ErrorLog: log.New(io.Discard, "", 0),
 		// HTTP/2 has no Upgrade.
 		TLSNextProto: map[string]func(*http.Server, *tls.Conn, http.Handler){},
@@ -94,10 +93,16 @@ func run(ctx context.Context, env *node.Env) error {
 	env.Ready()
 	select {
 	case <-ctx.Done():
+		s.goDown()
 		err = nil
 	case err = <-errs:
+		if s.doors.closed() { // the server goes down, and the process ends or is replaced
+			<-ctx.Done()
+			err = nil
+		}
 	}
-	cancel()
+	stop()
+	err = errors.Join(err, s.revive())
 	if closeErr := web.Close(); err == nil && closeErr != nil && !errors.Is(closeErr, net.ErrClosed) {
 		err = closeErr
 	}
@@ -113,7 +118,7 @@ func (s *service) listen(ctx context.Context, settings Settings) ([]net.Listener
 		if err != nil {
 			return nil, fmt.Errorf("http_port: %w", err)
 		}
-		listeners = append(listeners, l)
+		listeners = append(listeners, &listener{Listener: l, service: s})
 	}
 	if settings.HTTPSPort != 0 {
 		certificate, err := s.certificate()
@@ -124,11 +129,11 @@ func (s *service) listen(ctx context.Context, settings Settings) ([]net.Listener
 		if err != nil {
 			return nil, fmt.Errorf("https_port: %w", err)
 		}
-		listeners = append(listeners, tls.NewListener(l, &tls.Config{
+		listeners = append(listeners, &listener{Listener: l, service: s, secure: &tls.Config{
 			Certificates: []tls.Certificate{certificate},
 			NextProtos:   []string{"http/1.1"},
 			MinVersion:   tls.VersionTLS12,
-		}))
+		}})
 	}
 	return listeners, nil
 }
@@ -146,12 +151,11 @@ func (s *service) certificate() (tls.Certificate, error) {
 func (s *service) routes() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
-		if websocket.IsWebSocketUpgrade(r) || r.Header.Get("Sec-WebSocket-Key") != "" {
+		if handshake.FromRequest(r).AsksForWebSocket() {
 			s.accept(w, r)
 			return
 		}
-		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
-		_, _ = fmt.Fprintf(w, "This is %s of the lab %s. It speaks WebSocket: connect to ws:// or wss:// here.\n", s.env.Spec.Name, s.env.Spec.Lab)
+		s.page(w, r)
 	})
 	mux.HandleFunc("/healthz", func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "ok\n") })
 	return mux
@@ -174,15 +178,50 @@ func (s *service) handle() {
 		s.quiet(p.IDs)
 		return nil, nil
 	}))
+	s.env.Handle("probe", decoded(func(p sessions) (any, error) { return map[string]int{"connections": s.probe(p.IDs)}, nil }))
+	type closing struct {
+		sessions
+		Code   int    `json:"code"`
+		Reason string `json:"reason"`
+		// Down says that the server goes down next: nobody is let in any more.
+		Down bool `json:"down"`
+	}
+	s.env.Handle("close", decoded(func(p closing) (any, error) {
+		if err := checkClose(p.Code, p.Reason); err != nil {
+			return nil, err
+		}
+		if p.Down {
+			s.doors.close()
+		}
+		return map[string]int{"connections": s.closeAll(p.IDs, p.Code, p.Reason)}, nil
+	}))
+	type half struct {
+		sessions
+		// How is "hung" or "vanished"; Off ends both.
+		How string `json:"how"`
+		Off bool   `json:"off"`
+	}
+	s.env.Handle("half-open", decoded(func(p half) (any, error) {
+		if p.Off {
+			return nil, s.revive()
+		}
+		n, err := s.halfOpen(p.IDs, p.How)
+		return map[string]int{"connections": n}, err
+	}))
 	type talk struct {
 		sessions
 		Interval time.Duration `json:"interval"`
+		// Size is how many bytes each push has beyond its number.
+		Size int `json:"size"`
 	}
 	s.env.Handle("talk", decoded(func(p talk) (any, error) {
 		if p.Interval <= 0 {
 			return nil, errors.New("talk needs an interval")
 		}
-		s.talk(p.IDs, s.env.Wall(p.Interval))
+		if p.Size < 0 || p.Size > mostPadding {
+			return nil, fmt.Errorf("a push can have 0 to %d bytes more, not %d", mostPadding, p.Size)
+		}
+		s.talk(p.IDs, s.env.Wall(p.Interval), p.Size)
 		return nil, nil
 	}))
 }
@@ -198,8 +237,11 @@ func decoded[P any](f func(P) (any, error)) func(context.Context, json.RawMessag
 	}
 }
 
+// mostPadding bounds how many bytes a push has beyond its number.
+const mostPadding = 256 << 10
+
 // talk pushes to these sessions at once and then each interval, until quiet.
-func (s *service) talk(ids []string, interval time.Duration) {
+func (s *service) talk(ids []string, interval time.Duration, size int) {
 	s.quiet(ids)
 	for _, id := range ids {
 		ctx, cancel := context.WithCancel(s.ctx)
@@ -211,7 +253,7 @@ func (s *service) talk(ids []string, interval time.Duration) {
 			ticker := time.NewTicker(interval)
 			defer ticker.Stop()
 			for {
-				s.ledger.push(id, func(seq int64, number int) {
+				s.ledger.push(id, size, func(seq int64, number int) {
 					s.env.Record(trace.Event{Type: trace.ServerPushed, Session: id, Conn: number, Seq: seq})
 				})
 				select {

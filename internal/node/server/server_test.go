@@ -25,11 +25,14 @@ import (
 	"github.com/wslab/wslab/topology"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+// net/http waits for half a second, whatever happens, before it closes a connection that it has refused.
+func TestMain(m *testing.M) {
+	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("net/http.(*conn).closeWriteAndWait"))
+}
 
 // rig is a server node on loopback, with the host's end of its control stream.
 type rig struct {
-	t           *testing.T
+	t           testing.TB
 	http, https string
 	authority   *topology.Authority
 	host        *control.Conn
@@ -48,12 +51,22 @@ type pipe struct {
 
 func (p pipe) Close() error { p.close(); return nil }
 
-func start(t *testing.T) *rig {
+func start(t testing.TB) *rig { return startWith(t, *testSettings()) }
+
+// testSettings are the defaults, on ports that are not those that are listened on.
+func testSettings() *Settings {
+	s := newSettings()
+	s.HTTPPort, s.HTTPSPort = 1, 2
+	return s
+}
+
+func startWith(t testing.TB, with Settings) *rig {
+	t.Helper()
 	authority, err := ca.New()
 	if err != nil {
 		t.Fatal(err)
 	}
-	settings, err := json.Marshal(Settings{HTTPPort: 1, HTTPSPort: 2})
+	settings, err := json.Marshal(with)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -217,7 +230,7 @@ func TestWrongHandshakesAreRefused(t *testing.T) {
 		status int
 	}{
 		"no key":        {http.Header{"Connection": {"Upgrade"}, "Upgrade": {"websocket"}, "Sec-Websocket-Version": {"13"}}, "GET", 400},
-		"wrong version": {http.Header{"Connection": {"Upgrade"}, "Upgrade": {"websocket"}, "Sec-Websocket-Version": {"8"}, "Sec-Websocket-Key": {"dGhlIHNhbXBsZSBub25jZQ=="}}, "GET", 400},
+		"wrong version": {http.Header{"Connection": {"Upgrade"}, "Upgrade": {"websocket"}, "Sec-Websocket-Version": {"8"}, "Sec-Websocket-Key": {"dGhlIHNhbXBsZSBub25jZQ=="}}, "GET", 426},
 		"post":          {http.Header{"Connection": {"Upgrade"}, "Upgrade": {"websocket"}, "Sec-Websocket-Version": {"13"}, "Sec-Websocket-Key": {"dGhlIHNhbXBsZSBub25jZQ=="}}, "POST", 405},
 		"plain":         {nil, "GET", 200},
 	} {
