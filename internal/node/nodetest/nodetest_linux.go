@@ -29,6 +29,7 @@ import (
 	"github.com/wslab/wslab/internal/control"
 	"github.com/wslab/wslab/internal/node"
 	"github.com/wslab/wslab/internal/nodespec"
+	"github.com/wslab/wslab/internal/nsexec"
 	"github.com/wslab/wslab/internal/trace"
 	"github.com/wslab/wslab/topology"
 )
@@ -37,8 +38,14 @@ import (
 const Patience = 20 * time.Second
 
 // Main is a TestMain: in a process that a test has started as a node it runs that
-// node, in any other the tests.
+// node, in any other the tests. An ordinary user's tests run as root of a user
+// namespace, where the kernel allows that.
 func Main(m *testing.M, kinds ...*node.Kind) {
+	if os.Geteuid() != 0 && os.Getenv(insideVariable) == "" {
+		if code, ok := runInside(); ok {
+			os.Exit(code)
+		}
+	}
 	if _, err := nodespec.FromEnviron(os.Environ()); err == nil {
 		if err := node.Run(context.Background(), kinds, os.Stdin, os.Stdout); err != nil {
 			fmt.Fprintln(os.Stderr, err)
@@ -49,17 +56,65 @@ func Main(m *testing.M, kinds ...*node.Kind) {
 	goleak.VerifyTestMain(m)
 }
 
+// insideVariable is set in the process that runs the tests in a user namespace.
+const insideVariable = "WSLAB_TEST_INSIDE"
+
+// runInside runs this binary again as root of a user namespace, in the network of
+// this one. It returns false if that cannot be.
+func runInside() (code int, ok bool) {
+	cmd := exec.Command("/proc/self/exe", os.Args[1:]...)
+	cmd.Args[0] = os.Args[0]
+	cmd.Env = append(os.Environ(), insideVariable+"=1")
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
+	cmd.SysProcAttr = &syscall.SysProcAttr{
+		Cloneflags:  unix.CLONE_NEWUSER | unix.CLONE_NEWNS,
+		UidMappings: []syscall.SysProcIDMap{{HostID: os.Getuid(), Size: 1}},
+		GidMappings: []syscall.SysProcIDMap{{HostID: os.Getgid(), Size: 1}},
+		Pdeathsig:   syscall.SIGKILL,
+	}
+	// The signal for our death follows the thread that starts the process.
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	if err := cmd.Start(); err != nil {
+		return 0, false
+	}
+	code, err := nsexec.ExitCode(cmd.Wait())
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1, true
+	}
+	return code, true
+}
+
+// OnlyUser says that the tests run as root of a user namespace that has no other
+// user: nothing can belong to somebody else, and no program can become somebody else.
+func OnlyUser() bool { return os.Getenv(insideVariable) != "" }
+
+// Ordinary lets a program that gives up being root run as an ordinary user from the
+// start, where there is no other user to become. Elsewhere it changes nothing.
+func Ordinary(cmd *exec.Cmd) {
+	if !OnlyUser() {
+		return
+	}
+	const nobody = 65534
+	cmd.SysProcAttr = &syscall.SysProcAttr{
+		Cloneflags:  unix.CLONE_NEWUSER,
+		UidMappings: []syscall.SysProcIDMap{{ContainerID: nobody, HostID: 0, Size: 1}},
+		GidMappings: []syscall.SysProcIDMap{{ContainerID: nobody, HostID: 0, Size: 1}},
+	}
+}
+
 // Require skips a test that cannot make network namespaces, or fails it where
-// WSLAB_REQUIRE_ROOT is set.
+// WSLAB_REQUIRE_ROOT or WSLAB_REQUIRE_NETNS is set.
 func Require(t testing.TB) {
 	t.Helper()
 	if os.Geteuid() == 0 {
 		return
 	}
-	if os.Getenv("WSLAB_REQUIRE_ROOT") != "" {
-		t.Fatal("network namespaces need root, and WSLAB_REQUIRE_ROOT is set")
+	if os.Getenv("WSLAB_REQUIRE_ROOT") != "" || os.Getenv("WSLAB_REQUIRE_NETNS") != "" {
+		t.Fatal("network namespaces need root or user namespaces, and WSLAB_REQUIRE_ROOT or WSLAB_REQUIRE_NETNS is set")
 	}
-	t.Skip("network namespaces need root")
+	t.Skip("network namespaces need root or user namespaces")
 }
 
 // Host is a machine: a network namespace.
@@ -278,6 +333,9 @@ func (h *Host) Launch(t testing.TB, kind *node.Kind, settings any, spec topology
 	}
 	if kind.Needs != nil {
 		spec.Needs = kind.Needs(settings)
+	}
+	if spec.Needs.OnwardPorts && spec.OnwardPorts == [2]uint16{} {
+		spec.OnwardPorts = [2]uint16{16384, 24575} // a second node on the way needs others
 	}
 	for name, value := range spec.Needs.Sysctls {
 		if lab, ok := strings.CutPrefix(value, "@"); ok {
