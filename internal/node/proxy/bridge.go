@@ -20,6 +20,7 @@ type bridgeEnd struct {
 	reset       *atomic.Bool
 	otherReset  *atomic.Bool
 	local, peer net.Addr
+	closed      atomic.Bool
 }
 
 // newBridge returns the two ends. The inner one has the addresses of client, so that it
@@ -43,11 +44,16 @@ func (e *bridgeEnd) Read(b []byte) (int, error) {
 	return n, err
 }
 
-// Write returns ECONNRESET where the other end was closed with a reset.
+// Write returns ECONNRESET where the other end was closed with a reset, and EPIPE where it
+// was closed: the kernel answers a segment for a closed socket with a RST.
 func (e *bridgeEnd) Write(b []byte) (int, error) {
 	n, err := e.out.Write(b)
-	if err != nil && e.reset.Load() {
+	switch {
+	case err == nil:
+	case e.reset.Load():
 		err = syscall.ECONNRESET
+	case errors.Is(err, io.ErrClosedPipe) && !e.closed.Load():
+		err = syscall.EPIPE
 	}
 	return n, err
 }
@@ -59,13 +65,17 @@ func (e *bridgeEnd) SetLinger(seconds int) error {
 }
 
 // CloseWrite ends the half that is written.
-func (e *bridgeEnd) CloseWrite() error { return e.out.Close() }
+func (e *bridgeEnd) CloseWrite() error {
+	e.closed.Store(true)
+	return e.out.Close()
+}
 
 // Close ends both halves.
 func (e *bridgeEnd) Close() error {
 	if e.linger0.Load() {
 		e.otherReset.Store(true)
 	}
+	e.closed.Store(true)
 	return errors.Join(e.out.Close(), e.Conn.Close())
 }
 

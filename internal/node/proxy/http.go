@@ -4,8 +4,6 @@ import (
 	"bufio"
 	"bytes"
 	"context"
-	"crypto/sha256"
-	"crypto/subtle"
 	"errors"
 	"fmt"
 	"io"
@@ -14,96 +12,205 @@ import (
 	"os"
 	"slices"
 	"strconv"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/wslab/wslab/internal/node/relay"
+	"github.com/wslab/wslab/internal/trace"
+	"github.com/wslab/wslab/toxics"
 )
 
-// maxHeader is how long the header of a request may be.
-const maxHeader = 16 << 10
+const (
+	// maxRequestHeader is how long the header of a request or a response may be: Squid's
+	// request_header_max_size and reply_header_max_size.
+	maxRequestHeader = 64 << 10
+	// nextRequest is how long a client may take for its next request on a connection, in
+	// lab time: Squid's client_idle_pconn_timeout.
+	nextRequest = 2 * time.Minute
+)
 
-// errHeaderTooLarge says that a client sent more than maxHeader.
-var errHeaderTooLarge = fmt.Errorf("the request header is longer than %d bytes", maxHeader)
+// httpProxy is a running proxy of protocol http or intercept.
+//
+// A tunnel (CONNECT) has the relay, and with it the node's toxics, between the client's connection and
+// the server's. A client that lets the proxy read more of what it says, forwarding or
+// interception, has the relay on its TCP connection, as a reverse proxy has it:
+//
+//	client - TCP - relay - bridge - HTTP, or TLS and HTTP - TCP - server
+type httpProxy struct {
+	*proxy
+	slots   *slots   // nil without a limit
+	cache   *cache   // nil without one
+	captive *captive // nil without one
+	forge   *forge   // nil but for an interceptor
+}
 
-// refusal is an answer other than "connected".
+func newHTTPProxy(p *proxy) (*httpProxy, error) {
+	h := &httpProxy{proxy: p}
+	s := p.settings
+	if s.MaxConnections > 0 {
+		h.slots = newSlots(s.MaxConnections)
+	}
+	if s.CacheEntries > 0 {
+		h.cache = newCache(s.CacheEntries, s.CacheBytes, p.env.Spec.Speed)
+	}
+	if s.Captive == captiveRedirect || s.Captive == captivePage {
+		var err error
+		if h.captive, err = newCaptive(p); err != nil {
+			return nil, err
+		}
+	}
+	if s.Protocol == protocolIntercept {
+		var err error
+		if h.forge, err = newForge(p); err != nil {
+			return nil, err
+		}
+	}
+	return h, nil
+}
+
+// refusal is an answer of the proxy's own.
 type refusal struct {
 	status int
 	// reason is for the client and the trace.
 	reason string
 	header http.Header
+	// by is the setting that refused, if it was one.
+	by string
+	// keep leaves the connection open for another request.
+	keep bool
+	// page instead of the reason as the body; it is HTML.
+	page string
 }
 
 func refuse(status int, format string, args ...any) *refusal {
 	return &refusal{status: status, reason: fmt.Sprintf(format, args...), header: make(http.Header)}
 }
 
-// serveHTTP serves a client of the HTTP proxy: one CONNECT (RFC 9110 section 9.3.6), then bytes.
-func (p *proxy) serveHTTP(ctx context.Context, c net.Conn) {
-	_ = c.SetReadDeadline(time.Now().Add(p.handshake)) // a connection without deadlines is not served worse
-	header := &headerReader{from: c, left: maxHeader}
-	reader := bufio.NewReader(header)
-	request, target, no := readConnect(reader, header)
-	if no == nil {
-		no = p.authorize(request)
-	}
-	if no == nil {
-		no = p.permit(request, target)
-	}
-	if no != nil {
-		p.refuseHTTP(c, no)
-		return
-	}
-	server, err := p.dial(ctx, target)
-	if err != nil {
-		if ctx.Err() != nil {
-			return // the node is going down
-		}
-		status := http.StatusBadGateway
-		if timedOut(err) {
-			status = http.StatusGatewayTimeout
-		}
-		p.refuseHTTP(c, refuse(status, "cannot reach %s: %v", target, err))
-		return
-	}
-	_ = c.SetReadDeadline(time.Time{})
-	if _, err := io.WriteString(c, "HTTP/1.1 200 Connection established\r\n\r\n"); err != nil {
-		_ = server.Close() // the client has gone
-		return
-	}
-	client := &prefixed{Conn: c, prefix: buffered(reader)}
-	p.relay.Pipe(ctx, client, server, relay.Accepted(c), relay.Opened(server))
+// httpClient is one client connection of an HTTP proxy.
+type httpClient struct {
+	*httpProxy
+	flow trace.Flow
+	// login is what the connection has been authenticated as.
+	login login
+	// pair is nil as long as the relay does not stand on the connection.
+	pair *relay.Pair
+	// gone ends when nothing more will come from the client.
+	gone context.Context
+	// tunnelled is set when what passes is a tunnel, whose ends are not the proxy's.
+	tunnelled atomic.Bool
+	// inside is where requests go that come out of TLS; nil outside of it.
+	inside *inside
 }
 
-// buffered is what a reader has read ahead: a client may send on without
-// waiting for the answer to its CONNECT.
-func buffered(r *bufio.Reader) io.Reader {
-	ahead, _ := r.Peek(r.Buffered()) // no error: it is there
-	return bytes.NewReader(ahead)
+// serve serves a client connection: requests that are answered by the proxy itself, until
+// one opens a tunnel or is to be forwarded.
+func (p *httpProxy) serve(ctx context.Context, c net.Conn) {
+	h := &httpClient{httpProxy: p, flow: relay.Accepted(c), gone: ctx}
+	leave, full := p.slots.enter(ctx, h)
+	defer leave()
+	if full == fullClose {
+		return
+	}
+	in := bufio.NewReader(c)
+	for first := true; ; first = false {
+		h.patience(c, first)
+		request, no := readRequest(in, first)
+		if no == nil && full == fullRefuse {
+			no = refuse(http.StatusServiceUnavailable, "%d clients are served already (max_connections)", p.settings.MaxConnections)
+			no.by = "max_connections"
+		}
+		if no == nil {
+			no = h.admit(request)
+		}
+		switch {
+		case no != nil:
+			if !h.refuse(c, in, request, no) {
+				linger(c)
+				return
+			}
+		case request.method == http.MethodConnect:
+			h.connect(ctx, c, in, request)
+			return
+		default:
+			h.onRelay(ctx, c, io.MultiReader(bytes.NewReader(request.raw), buffered(in)), func(ctx context.Context, inner net.Conn) {
+				h.serveRequests(ctx, inner, true)
+			})
+			return
+		}
+	}
 }
 
-// readConnect reads a request. The target is that of a CONNECT, checked; of other methods it is empty.
-func readConnect(reader *bufio.Reader, header *headerReader) (*http.Request, string, *refusal) {
-	request, err := http.ReadRequest(reader)
-	if err != nil && header.err != nil && !errors.Is(header.err, io.EOF) {
-		err = header.err // net/http takes a line that is cut off for a whole one, and a wrong one
+// patience bounds how long a client may take for a request: real time for the first one, since
+// it only protects the proxy.
+func (h *httpClient) patience(c net.Conn, first bool) {
+	d := h.handshake
+	if !first {
+		d = max(d, h.env.Wall(nextRequest))
 	}
+	_ = c.SetReadDeadline(time.Now().Add(d)) // a connection without deadlines is not served worse
+}
+
+// readRequest reads a request. A client that leaves, or takes too long for its next
+// request, is a refusal of status 0: nobody is listening.
+func readRequest(in *bufio.Reader, first bool) (*request, *refusal) {
+	request, err := readRequestHead(in, maxRequestHeader)
 	switch {
+	case err == nil:
+		return request, nil
+	case errors.Is(err, errLineTooLong):
+		return nil, refuse(http.StatusRequestURITooLong, "the first line is longer than %d bytes", maxRequestHeader)
 	case errors.Is(err, errHeaderTooLarge):
-		return nil, "", refuse(http.StatusRequestHeaderFieldsTooLarge, "%v", errHeaderTooLarge)
-	case errors.Is(err, os.ErrDeadlineExceeded):
-		return nil, "", refuse(http.StatusRequestTimeout, "the request did not come in time")
-	case errors.Is(err, io.EOF), errors.As(err, new(*net.OpError)):
-		return nil, "", refuse(0, "the client left without a request")
-	case err != nil:
-		return nil, "", refuse(http.StatusBadRequest, "this is no HTTP request: %v", err)
-	case request.Method != http.MethodConnect:
-		return request, "", nil
+		return nil, refuse(http.StatusRequestHeaderFieldsTooLarge, "the request header is longer than %d bytes", maxRequestHeader)
+	case errors.Is(err, errVersion):
+		return nil, refuse(http.StatusHTTPVersionNotSupported, "%v", err)
+	case errors.As(err, new(syntaxError)):
+		return nil, refuse(http.StatusBadRequest, "this is no HTTP request: %v", err)
+	case errors.Is(err, os.ErrDeadlineExceeded) && first:
+		return nil, refuse(http.StatusRequestTimeout, "the request did not come in time")
 	}
-	target, err := parseTarget(request.RequestURI)
+	return nil, refuse(0, "the client left without a request")
+}
+
+// admit says no to a client that has not logged in, and to what is not allowed.
+func (h *httpClient) admit(r *request) *refusal {
+	if h.inside != nil {
+		return nil // the CONNECT has been admitted
+	}
+	if h.captive != nil {
+		if no := h.captive.admit(h.flow, r); no != nil {
+			return no
+		}
+	}
+	if r.method == http.MethodConnect {
+		// A port that nobody may go to is no reason to ask who it is: Squid's own configuration
+		// denies it first.
+		if no := h.permit(r); no != nil {
+			return no
+		}
+		return h.authorize(r)
+	}
+	if no := h.authorize(r); no != nil {
+		return no
+	}
+	_, no := h.route(r)
+	return no
+}
+
+// permit says no to a CONNECT to nowhere, or to a port that is not on the list.
+func (h *httpClient) permit(r *request) *refusal {
+	target, err := parseTarget(r.target)
 	if err != nil {
-		return nil, "", refuse(http.StatusBadRequest, "CONNECT %q: %v", request.RequestURI, err)
+		return refuse(http.StatusBadRequest, "CONNECT %q: %v", r.target, err)
 	}
-	return request, target, nil
+	_, text, _ := net.SplitHostPort(target) // it has been checked
+	port, _ := strconv.Atoi(text)
+	if !slices.Contains(h.settings.AllowConnect, port) {
+		no := refuse(http.StatusForbidden, "CONNECT to port %d is not allowed", port)
+		no.by, no.keep = "allow_connect", true
+		return no
+	}
+	return nil
 }
 
 // parseTarget checks the authority form of a CONNECT: host:port, the port required (RFC 9112
@@ -123,89 +230,291 @@ func parseTarget(authority string) (string, error) {
 	return net.JoinHostPort(host, strconv.FormatUint(n, 10)), nil
 }
 
-// authorize asks for a name and a password if the proxy knows users.
-func (p *proxy) authorize(request *http.Request) *refusal {
-	if len(p.settings.Users) == 0 {
-		return nil
+// connect opens a tunnel (RFC 9110 section 9.3.6), or looks into what goes through it.
+func (h *httpClient) connect(ctx context.Context, c net.Conn, in *bufio.Reader, r *request) {
+	target, _ := parseTarget(r.target) // it has been checked
+	portal := h.captive != nil && h.captive.tls != nil && !h.captive.passes(h.flow)
+	var server net.Conn
+	if !portal {
+		var no *refusal
+		if server, no = h.reach(ctx, target); no != nil {
+			if h.refuse(c, in, r, no) {
+				linger(c)
+			}
+			return
+		}
 	}
-	basic := http.Request{Header: http.Header{"Authorization": request.Header["Proxy-Authorization"]}}
-	name, password, ok := basic.BasicAuth()
-	var no *refusal
+	_ = c.SetReadDeadline(time.Time{})
+	if _, err := io.WriteString(c, "HTTP/1.1 200 Connection established\r\n\r\n"); err != nil {
+		if server != nil {
+			_ = server.Close() // the client has gone
+		}
+		return
+	}
+	ahead := buffered(in)
+	host, _, _ := net.SplitHostPort(target)
 	switch {
-	case ok && p.knows(name, password):
-		return nil
-	case ok:
-		no = refuse(http.StatusProxyAuthRequired, "wrong name or password for user %q", name)
-	case request.Header.Get("Proxy-Authorization") != "":
-		no = refuse(http.StatusProxyAuthRequired, "only Basic authentication is understood")
+	case portal:
+		h.onRelay(ctx, c, ahead, func(ctx context.Context, inner net.Conn) { h.captive.impersonate(ctx, h, inner) })
+	case h.forge == nil || h.settings.exempts(host):
+		pair := h.relay.Pair(h.flow)
+		pair.Opened(relay.Opened(server))
+		pair.SetIdle(h.settings.tunnelIdle())
+		pair.Pipe(ctx, h.end(&prefixed{Conn: c, prefix: ahead}), h.end(server))
 	default:
-		no = refuse(http.StatusProxyAuthRequired, "no credentials were sent")
+		h.onRelay(ctx, c, ahead, func(ctx context.Context, inner net.Conn) {
+			h.pair.Opened(relay.Opened(server))
+			h.intercept(ctx, inner, server, target)
+		})
 	}
-	no.header.Set("Proxy-Authenticate", `Basic realm="`+p.env.Spec.Name+`", charset="UTF-8"`)
-	return no
 }
 
-// knows says whether the password is that of the user.
-func (p *proxy) knows(name, password string) bool {
-	want, ok := p.settings.Users[name]
-	w, g := sha256.Sum256([]byte(want)), sha256.Sum256([]byte(password))
-	return subtle.ConstantTimeCompare(w[:], g[:]) == 1 && ok
+// reach opens the connection to a target, or says what to answer.
+func (h *httpClient) reach(ctx context.Context, target string) (net.Conn, *refusal) {
+	server, err := h.dial(ctx, target)
+	if err == nil {
+		return server, nil
+	}
+	if ctx.Err() != nil {
+		return nil, refuse(0, "the node is going down, or the client has gone")
+	}
+	return nil, h.unreachable(target, err)
 }
 
-// permit says no to other methods, and to ports that are not on the list.
-func (p *proxy) permit(request *http.Request, target string) *refusal {
-	if request.Method != http.MethodConnect {
-		no := refuse(http.StatusMethodNotAllowed,
-			"this proxy makes tunnels (CONNECT) only and does not forward %s requests; a WebSocket client asks it with CONNECT", request.Method)
-		no.header.Set("Allow", http.MethodConnect)
-		return no
+// unreachable is the answer where a server could not be reached, or has not answered.
+func (h *httpClient) unreachable(target string, err error) *refusal {
+	status := http.StatusBadGateway
+	switch {
+	case h.settings.UnreachableStatus != 0:
+		status = h.settings.UnreachableStatus
+	case timedOut(err):
+		status = http.StatusGatewayTimeout
 	}
-	_, text, _ := net.SplitHostPort(target) // it has been checked
-	port, _ := strconv.Atoi(text)
-	if !slices.Contains(p.settings.AllowConnect, port) {
-		return refuse(http.StatusForbidden, "CONNECT to port %d is not allowed", port)
-	}
-	return nil
+	return refuse(status, "cannot reach %s: %v", target, err)
 }
 
-// refuseHTTP answers and closes.
-func (p *proxy) refuseHTTP(c net.Conn, no *refusal) {
+// buffered is what a reader has read ahead: a client may send on without
+// waiting for the answer to its CONNECT.
+func buffered(r *bufio.Reader) io.Reader {
+	ahead, _ := r.Peek(r.Buffered()) // no error: it is there
+	return bytes.NewReader(bytes.Clone(ahead))
+}
+
+// refuse answers and records it. It reports whether the connection goes on.
+func (h *httpClient) refuse(c net.Conn, in *bufio.Reader, r *request, no *refusal) bool {
 	if no.status == 0 {
-		return // nobody is listening
+		return false // nobody is listening
 	}
-	p.refused(c, no.status, no.reason)
-	body := no.reason + "\n"
-	no.header.Set("Content-Type", "text/plain; charset=utf-8")
-	no.header.Set("Via", "1.1 "+p.env.Spec.Name)
-	response := http.Response{
-		StatusCode: no.status, ProtoMajor: 1, ProtoMinor: 1,
-		Header:        no.header,
-		Body:          io.NopCloser(bytes.NewBufferString(body)),
-		ContentLength: int64(len(body)),
-		Close:         true,
+	e := trace.Event{Type: trace.RelayRefused, Flow: &h.flow, Status: no.status, Detail: no.reason, By: no.by}
+	h.env.Record(e)
+	keep := no.keep && r != nil && r.keepsAlive() && drain(c, in, r)
+	content, kind := no.page, "text/html; charset=utf-8"
+	if content == "" {
+		content, kind = no.reason+"\n", "text/plain; charset=utf-8"
+	}
+	answer := &head{line: fmt.Sprintf("HTTP/1.1 %d %s", no.status, reasonPhrase(no.status))}
+	answer.add("Date", time.Now().UTC().Format(http.TimeFormat))
+	answer.add("Content-Type", kind)
+	answer.add("Content-Length", strconv.Itoa(len(content)))
+	for _, name := range sortedKeys(no.header) {
+		for _, value := range no.header[name] {
+			answer.add(name, value)
+		}
+	}
+	answer.add("Via", "1.1 "+h.env.Spec.Name)
+	if keep {
+		answer.add("Connection", "keep-alive")
+	} else {
+		answer.add("Connection", "close")
+	}
+	b := answer.bytes()
+	if r == nil || r.method != http.MethodHead {
+		b = append(b, content...)
 	}
 	_ = c.SetWriteDeadline(time.Now().Add(lingerTimeout))
-	if response.Write(c) == nil {
-		linger(c)
-	}
+	_, err := c.Write(b)
+	_ = c.SetWriteDeadline(time.Time{})
+	return err == nil && keep
 }
 
-// headerReader reads no more than is left.
-type headerReader struct {
-	from io.Reader
-	left int
-	// err is what reading ended with.
-	err error
+// reasonPhrase is that of RFC 9110; Go has an older one.
+func reasonPhrase(status int) string {
+	if status == http.StatusRequestURITooLong {
+		return "URI Too Long"
+	}
+	return http.StatusText(status)
 }
 
-// Read returns errHeaderTooLarge when nothing is left.
-func (r *headerReader) Read(b []byte) (int, error) {
-	if r.left <= 0 {
-		r.err = errHeaderTooLarge
-		return 0, r.err
+// drain reads the body of a request that is refused, if it is a short one: the next
+// request follows it.
+func drain(c net.Conn, in *bufio.Reader, r *request) bool {
+	if r.method == http.MethodConnect {
+		return true
 	}
-	n, err := r.from.Read(b[:min(len(b), r.left)])
-	r.left -= n
-	r.err = err
+	b, err := r.body()
+	if err != nil || r.has("Expect") {
+		return false
+	}
+	if b.none() {
+		return true
+	}
+	_ = c.SetReadDeadline(time.Now().Add(lingerTimeout))
+	content := &io.LimitedReader{R: b.reader(in), N: lingerBytes}
+	_, err = io.Copy(io.Discard, content)
+	return err == nil && content.N > 0
+}
+
+// end is a connection of a tunnel, as its end is to be carried on.
+func (h *httpClient) end(c net.Conn) net.Conn {
+	if h.settings.TunnelEnd == tunnelEndClose {
+		return &wholeEnd{c}
+	}
+	return c
+}
+
+// wholeEnd is a connection that ends as a whole and in order, whatever became of it: it
+// has no half-close, and a RST looks like a FIN.
+type wholeEnd struct{ net.Conn }
+
+// Read returns io.EOF where the connection has died.
+func (c *wholeEnd) Read(b []byte) (int, error) {
+	n, err := c.Conn.Read(b)
+	if err != nil && !errors.Is(err, net.ErrClosed) && !errors.Is(err, io.ErrClosedPipe) {
+		err = io.EOF
+	}
 	return n, err
+}
+
+// onRelay puts the relay on the client's TCP connection and serves what comes out of it
+// until the connection is over. first is what has been read of it.
+func (h *httpClient) onRelay(ctx context.Context, c net.Conn, first io.Reader, serve func(context.Context, net.Conn)) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	gone, left := context.WithCancel(ctx)
+	defer left()
+	_ = c.SetReadDeadline(time.Time{})
+	outer, inner := newBridge(c)
+	h.pair, h.gone = h.relay.Pair(h.flow), gone
+	client := &clientEnd{prefixed: prefixed{Conn: c, prefix: first}, left: left, tunnelled: &h.tunnelled}
+	var serving sync.WaitGroup
+	serving.Go(func() {
+		stop := context.AfterFunc(ctx, func() { _ = inner.Close() })
+		defer stop()
+		serve(ctx, inner)
+		client.release()
+		linger(inner)
+	})
+	out := h.pair.Pipe(ctx, client, outer)
+	if !out.Reset && out.By != toxics.ByClient && out.By != toxics.ByServer {
+		cancel() // ended here: the server is told by closing its connection as well
+	}
+	serving.Wait()
+}
+
+// clientEnd is the client's connection under a relay. It tells when nothing more will come from the
+// client, and does not wait for ever for a client that the proxy has finished with.
+type clientEnd struct {
+	prefixed
+	left context.CancelFunc
+	// tunnelled: what passes is a tunnel, and a half of it may end long before the other.
+	tunnelled *atomic.Bool
+	// halfClosed: our half has ended. lingering: the client's has to, soon.
+	halfClosed, lingering atomic.Bool
+}
+
+// Read tells the end.
+func (c *clientEnd) Read(b []byte) (int, error) {
+	n, err := c.prefixed.Read(b)
+	if err != nil {
+		c.left()
+		if c.lingering.Load() && errors.Is(err, os.ErrDeadlineExceeded) {
+			err = io.EOF
+		}
+	}
+	return n, err
+}
+
+// CloseWrite ends our half, and with it the connection unless it is a tunnel.
+func (c *clientEnd) CloseWrite() error {
+	c.halfClosed.Store(true)
+	if !c.tunnelled.Load() {
+		c.linger()
+	}
+	return c.prefixed.CloseWrite()
+}
+
+// release says that a tunnel is over as well.
+func (c *clientEnd) release() {
+	c.tunnelled.Store(false)
+	if c.halfClosed.Load() {
+		c.linger()
+	}
+}
+
+func (c *clientEnd) linger() {
+	c.lingering.Store(true)
+	_ = c.SetReadDeadline(time.Now().Add(lingerTimeout)) // it is closed: nothing to wait for
+}
+
+// serveRequests serves the requests of a connection under the relay, until one is the last.
+// The first one may have been admitted already.
+func (h *httpClient) serveRequests(ctx context.Context, c net.Conn, admitted bool) {
+	in := bufio.NewReader(c)
+	for first := true; ; first = false {
+		h.patience(c, first)
+		request, no := readRequest(in, first)
+		if no == nil && !(first && admitted) {
+			no = h.admit(request)
+		}
+		_ = c.SetReadDeadline(time.Time{})
+		keep := false
+		switch {
+		case no != nil:
+			keep = h.refuse(c, in, request, no)
+		case request.method == http.MethodConnect:
+			h.connectInside(ctx, c, in, request)
+		default:
+			keep = h.forward(ctx, c, in, request)
+		}
+		if !keep {
+			return
+		}
+	}
+}
+
+// connectInside opens a tunnel on a connection that the relay stands on already: the client
+// has had requests forwarded before.
+func (h *httpClient) connectInside(ctx context.Context, c net.Conn, in *bufio.Reader, r *request) {
+	target, err := parseTarget(r.target)
+	if err != nil || h.inside != nil {
+		h.refuse(c, in, r, refuse(http.StatusBadRequest, "CONNECT %q: this is no place for a tunnel", r.target))
+		return
+	}
+	server, no := h.reach(ctx, target)
+	if no != nil {
+		h.refuse(c, in, r, no)
+		return
+	}
+	h.pair.Opened(relay.Opened(server))
+	if _, err := io.WriteString(c, "HTTP/1.1 200 Connection established\r\n\r\n"); err != nil {
+		_ = server.Close() // the client has gone
+		return
+	}
+	host, _, _ := net.SplitHostPort(target)
+	client := &prefixed{Conn: c, prefix: buffered(in)}
+	if h.forge != nil && !h.settings.exempts(host) {
+		h.intercept(ctx, client, server, target)
+		return
+	}
+	h.tunnel(ctx, client, server)
+}
+
+// tunnel carries bytes between the inner end of the bridge, or what is spoken on it, and
+// a server until it is over.
+func (h *httpClient) tunnel(ctx context.Context, client, server net.Conn) {
+	h.tunnelled.Store(true)
+	out := toxics.NewChain(1).Pipe(ctx, h.end(client), h.end(server), toxics.Options{Idle: h.env.Wall(h.settings.ReadTimeout)})
+	if out.By == toxics.ByIdle {
+		h.pair.Ends(out.By, "")
+	}
 }

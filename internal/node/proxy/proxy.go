@@ -1,5 +1,5 @@
-// Package proxy is the proxies of a lab: an HTTP proxy (CONNECT), a SOCKS5 proxy and a
-// reverse proxy. Each ends the client's TCP connection and opens its own: what
+// Package proxy is the proxies of a lab: an HTTP proxy (CONNECT and forwarding), one that
+// opens TLS as well, a SOCKS5 proxy and a reverse proxy. Each ends the client's TCP connection and opens its own: what
 // lives in TCP, keepalive included, does not pass it.
 package proxy
 
@@ -27,6 +27,8 @@ const (
 	handshakeTimeout = 10 * time.Second
 	// dialTimeout is how long the proxy tries to reach the target.
 	dialTimeout = 10 * time.Second
+	// maxHeader is how long the header of a request to a reverse proxy may be.
+	maxHeader = 16 << 10
 	// answerTimeout is how long an upstream may take to answer an Upgrade.
 	answerTimeout = 30 * time.Second
 	// lingerTimeout is how long a refused client is listened to, so that its own
@@ -40,12 +42,12 @@ func Kind() *node.Kind {
 	return &node.Kind{
 		Kind: topology.Kind{
 			Name:     "proxy",
-			Summary:  "Takes the client's connection and makes its own to the server: an HTTP proxy (CONNECT), a SOCKS5 proxy, or a reverse proxy.",
+			Summary:  "Takes the client's connection and makes its own to the server: an HTTP proxy (CONNECT and forwarding) that may open TLS, a SOCKS5 proxy, or a reverse proxy.",
 			Settings: func() any { return newSettings() },
 			Carries:  true,
 			Check:    check,
 			Needs: func(settings any) topology.Needs {
-				return topology.Needs{CA: settings.(*Settings).Reverse()}
+				return topology.Needs{CA: settings.(*Settings).needsCA()}
 			},
 		},
 		Run: run,
@@ -73,8 +75,12 @@ func run(ctx context.Context, env *node.Env) error {
 	r.Idle = settings.IdleTimeout
 	p := &proxy{env: env, relay: r, settings: settings, handshake: handshakeTimeout}
 	switch settings.Protocol {
-	case protocolHTTP:
-		return p.listen(ctx, p.serveHTTP)
+	case protocolHTTP, protocolIntercept:
+		h, err := newHTTPProxy(p)
+		if err != nil {
+			return err
+		}
+		return p.listen(ctx, h.serve)
 	case protocolSOCKS5:
 		return p.listen(ctx, p.serveSOCKS5)
 	case protocolReverse:
@@ -132,9 +138,21 @@ func accept(ctx context.Context, l net.Listener, serve func(context.Context, net
 
 // dial opens the proxy's own connection.
 func (p *proxy) dial(ctx context.Context, address string) (net.Conn, error) {
-	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
+	return p.dialOver(ctx, "tcp4", address)
+}
+
+func (p *proxy) dialOver(ctx context.Context, network, address string) (net.Conn, error) {
+	ctx, cancel := context.WithTimeout(ctx, p.dialPatience())
 	defer cancel()
-	return p.env.Dial(ctx, "tcp4", address)
+	return p.env.Dial(ctx, network, address)
+}
+
+// dialPatience is how long the proxy tries to reach the target.
+func (p *proxy) dialPatience() time.Duration {
+	if p.settings.ConnectTimeout > 0 {
+		return p.env.Wall(p.settings.ConnectTimeout)
+	}
+	return dialTimeout
 }
 
 // refused records that a client was refused.

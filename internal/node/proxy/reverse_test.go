@@ -27,11 +27,13 @@ type origin struct {
 	*httptest.Server
 	requests chan *http.Request
 	conns    chan *websocket.Conn
+	// ended is why each connection ended.
+	ended chan error
 }
 
 func newOrigin(t *testing.T, authority *topology.Authority) *origin {
 	t.Helper()
-	o := &origin{requests: make(chan *http.Request, 16), conns: make(chan *websocket.Conn, 16)}
+	o := &origin{requests: make(chan *http.Request, 16), conns: make(chan *websocket.Conn, 16), ended: make(chan error, 16)}
 	handler := http.HandlerFunc(func(w http.ResponseWriter, request *http.Request) {
 		o.requests <- request
 		switch {
@@ -49,8 +51,12 @@ func newOrigin(t *testing.T, authority *topology.Authority) *origin {
 		o.conns <- c
 		for {
 			kind, data, err := c.ReadMessage()
-			if err != nil || c.WriteMessage(kind, data) != nil {
+			if err == nil {
+				err = c.WriteMessage(kind, data)
+			}
+			if err != nil {
 				_ = c.Close()
+				o.ended <- err
 				return
 			}
 		}
@@ -77,6 +83,15 @@ type rig struct {
 	pool   *x509.CertPool
 }
 
+// reverseSettings are the defaults, changed.
+func reverseSettings(changes ...func(*Settings)) Settings {
+	s := newSettings()
+	for _, change := range changes {
+		change(s)
+	}
+	return *s
+}
+
 func newRig(t *testing.T, settings Settings, toxics ...topology.ToxicSpec) *rig {
 	t.Helper()
 	authority, err := ca.New()
@@ -87,7 +102,10 @@ func newRig(t *testing.T, settings Settings, toxics ...topology.ToxicSpec) *rig 
 	if err != nil {
 		t.Fatal(err)
 	}
-	settings.Protocol, settings.Upstream = "reverse", "server"
+	settings.Protocol = "reverse"
+	if settings.Upstream == nil {
+		settings.Upstream = []string{"server"}
+	}
 	var o *origin
 	if settings.UpstreamTLS {
 		o = newOrigin(t, authority)
@@ -131,7 +149,7 @@ func TestReverseCarriesWebSockets(t *testing.T) {
 	for _, scheme := range []string{"wss", "ws"} {
 		for name, upstreamTLS := range map[string]bool{"to wss": true, "to ws": false} {
 			t.Run(scheme+" "+name, func(t *testing.T) {
-				g := newRig(t, Settings{UpstreamTLS: upstreamTLS})
+				g := newRig(t, reverseSettings(func(s *Settings) { s.UpstreamTLS = upstreamTLS }))
 				c, raw, err := g.dial(t, scheme)
 				if err != nil {
 					t.Fatal(err)
@@ -178,7 +196,7 @@ func TestReverseCarriesWebSockets(t *testing.T) {
 }
 
 func TestReverseCarriesTheEndsOn(t *testing.T) {
-	g := newRig(t, Settings{UpstreamTLS: true})
+	g := newRig(t, reverseSettings())
 	open := func(t *testing.T) (*websocket.Conn, *net.TCPConn, *net.TCPConn) {
 		c, raw, err := g.dial(t, "wss")
 		if err != nil {
@@ -194,6 +212,7 @@ func TestReverseCarriesTheEndsOn(t *testing.T) {
 		if _, _, err := c.ReadMessage(); !errors.Is(err, syscall.ECONNRESET) {
 			t.Errorf("the client saw %v, want a RST", err)
 		}
+		g.events.wait(t, trace.RelayClosed, 1)
 	})
 	t.Run("the server's FIN", func(t *testing.T) {
 		c, _, server := open(t)
@@ -201,6 +220,8 @@ func TestReverseCarriesTheEndsOn(t *testing.T) {
 		if _, _, err := c.ReadMessage(); err == nil || errors.Is(err, syscall.ECONNRESET) {
 			t.Errorf("the client saw %v, want the end of the stream", err)
 		}
+		_ = c.Close()
+		g.events.wait(t, trace.RelayClosed, 2) // or the next one would be taken for this
 	})
 	t.Run("the client's RST", func(t *testing.T) {
 		_, raw, _ := open(t)
@@ -228,7 +249,7 @@ func reset(t *testing.T, r *running) {
 }
 
 func TestReverseToxicsActOnTheClientsConnection(t *testing.T) {
-	g := newRig(t, Settings{UpstreamTLS: true},
+	g := newRig(t, reverseSettings(),
 		topology.ToxicSpec{Type: "latency", Toxicity: 1, Attributes: json.RawMessage(`{"latency": 20000000}`)})
 	start := time.Now()
 	if _, _, err := g.dial(t, "wss"); err != nil {
@@ -241,7 +262,7 @@ func TestReverseToxicsActOnTheClientsConnection(t *testing.T) {
 }
 
 func TestReverseIdleTimeout(t *testing.T) {
-	g := newRig(t, Settings{UpstreamTLS: true, IdleTimeout: 100 * time.Millisecond})
+	g := newRig(t, reverseSettings(func(s *Settings) { s.IdleTimeout = 100 * time.Millisecond }))
 	c, _, err := g.dial(t, "wss")
 	if err != nil {
 		t.Fatal(err)
@@ -249,13 +270,14 @@ func TestReverseIdleTimeout(t *testing.T) {
 	if _, _, err := c.ReadMessage(); err == nil || errors.Is(err, syscall.ECONNRESET) {
 		t.Errorf("the client saw %v, want the end of the stream", err)
 	}
+	_ = c.Close()
 	if e := g.events.wait(t, trace.RelayClosed, 1); e.By != "idle" {
 		t.Errorf("event %v", e)
 	}
 }
 
 func TestReverseAnswersForAnUpstreamThatIsAway(t *testing.T) {
-	g := newRig(t, Settings{UpstreamTLS: true})
+	g := newRig(t, reverseSettings())
 	g.host("server:443", refusedAddr(t))
 	if _, _, err := g.dial(t, "wss"); err == nil || !strings.HasPrefix(err.Error(), "502 Bad Gateway: cannot reach server: ") {
 		t.Errorf("got %v", err)
@@ -266,7 +288,7 @@ func TestReverseAnswersForAnUpstreamThatIsAway(t *testing.T) {
 }
 
 func TestReversePassesOtherAnswersOn(t *testing.T) {
-	g := newRig(t, Settings{UpstreamTLS: true})
+	g := newRig(t, reverseSettings())
 	client := &http.Client{Transport: &http.Transport{
 		TLSClientConfig: &tls.Config{RootCAs: g.pool, ServerName: "the-proxy"},
 		DialContext: func(ctx context.Context, network, _ string) (net.Conn, error) {

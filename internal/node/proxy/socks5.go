@@ -56,24 +56,53 @@ type socksError struct {
 // Error returns the reason.
 func (e *socksError) Error() string { return e.reason }
 
+// socksRequest is what a client asks for. The zero request is that of a client that
+// has not come so far.
+type socksRequest struct {
+	command byte
+	// host is a name or an address.
+	host string
+	port uint16
+	// address is DST.ADDR and DST.PORT with their type, as they came.
+	address []byte
+}
+
+// target is where the request goes, as host:port.
+func (r *socksRequest) target() string {
+	return net.JoinHostPort(r.host, strconv.Itoa(int(r.port)))
+}
+
+// network to reach the target over: a lab has IPv4, but an IPv6 address is asked the kernel.
+func (r *socksRequest) network() string {
+	if a, err := netip.ParseAddr(r.host); err == nil && a.Is6() {
+		return "tcp6"
+	}
+	return "tcp4"
+}
+
 // serveSOCKS5 serves a client of the SOCKS5 proxy: one CONNECT, then bytes.
 func (p *proxy) serveSOCKS5(ctx context.Context, c net.Conn) {
 	_ = c.SetDeadline(time.Now().Add(p.handshake)) // a connection without deadlines is not served worse
-	target, err := p.negotiate(c)
+	request, err := p.negotiate(ctx, c)
+	if err == nil {
+		err = p.permitSOCKS5(ctx, request)
+	}
 	if err != nil {
-		p.refuseSOCKS5(c, err)
+		p.refuseSOCKS5(ctx, c, request, err)
 		return
 	}
-	server, err := p.dial(ctx, target)
+	server, err := p.dialOver(ctx, request.network(), request.target())
 	if err != nil {
-		if ctx.Err() != nil {
-			return // the node is going down
-		}
-		p.refuseSOCKS5(c, &socksError{code: replyFor(err), reason: fmt.Sprintf("cannot reach %s: %v", target, err)})
+		// What it would have connected from is not known any more.
+		p.refuseSOCKS5(ctx, c, nil, &socksError{code: replyFor(err), reason: fmt.Sprintf("cannot reach %s: %v", request.target(), err)})
+		return
+	}
+	if !p.pause(ctx, p.settings.ReplyDelay) {
+		_ = server.Close() // the node is going down
 		return
 	}
 	_ = c.SetDeadline(time.Now().Add(p.handshake))
-	if _, err := c.Write(socksReply(replySucceeded, relay.Opened(server).Src)); err != nil {
+	if _, err := c.Write(p.socksReply(replySucceeded, bound(relay.Opened(server).Src))); err != nil {
 		_ = server.Close() // the client has gone
 		return
 	}
@@ -81,32 +110,79 @@ func (p *proxy) serveSOCKS5(ctx context.Context, c net.Conn) {
 	p.relay.Pipe(ctx, c, server, relay.Accepted(c), relay.Opened(server))
 }
 
-func (p *proxy) refuseSOCKS5(c net.Conn, err error) {
+// permitSOCKS5 says no to what the ruleset denies, and what the lab file wants refused.
+func (p *proxy) permitSOCKS5(ctx context.Context, r *socksRequest) error {
+	port := strconv.Itoa(int(r.port))
+	if code, ok := p.settings.forced(r.host, port); ok {
+		return &socksError{code: code, reason: fmt.Sprintf("%s: the lab file wants it", r.target())}
+	}
+	if p.settings.denies(r.host, port, p.resolver(ctx)) {
+		return &socksError{code: replyNotAllowed, reason: fmt.Sprintf("%s is not allowed by the ruleset", r.target())}
+	}
+	return nil
+}
+
+// resolver looks names up as the dial does: those of the lab first.
+func (p *proxy) resolver(ctx context.Context) resolver {
+	return func(name string) ([]netip.Addr, error) {
+		if a, ok := p.env.Spec.Hosts[name]; ok {
+			return []netip.Addr{a}, nil
+		}
+		ctx, cancel := context.WithTimeout(ctx, p.dialPatience())
+		defer cancel()
+		return net.DefaultResolver.LookupNetIP(ctx, "ip", name)
+	}
+}
+
+// pause waits for a lab time. It returns false if the node goes down meanwhile.
+func (p *proxy) pause(ctx context.Context, d time.Duration) bool {
+	if d <= 0 {
+		return true
+	}
+	timer := time.NewTimer(p.env.Wall(d))
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// refuseSOCKS5 answers and closes. r is what the reply names, or nil.
+func (p *proxy) refuseSOCKS5(ctx context.Context, c net.Conn, r *socksRequest, err error) {
 	var no *socksError
-	if !errors.As(err, &no) {
-		return // the client has gone, or takes too long
+	if !errors.As(err, &no) || ctx.Err() != nil {
+		return // the client has gone, or takes too long; or the node goes down
 	}
 	p.refused(c, no.code, no.reason)
 	if !no.silent {
+		if !p.pause(ctx, p.settings.ReplyDelay) {
+			return
+		}
 		_ = c.SetWriteDeadline(time.Now().Add(lingerTimeout))
-		if _, err := c.Write(socksReply(byte(no.code), netip.AddrPort{})); err != nil {
+		var address []byte
+		if r != nil {
+			address = r.address
+		}
+		if _, err := c.Write(p.socksReply(byte(no.code), address)); err != nil {
 			return
 		}
 	}
 	linger(c)
 }
 
-// negotiate speaks with the client up to its request, and returns the target as host:port.
-// It reads not one byte more than the handshake has.
-func (p *proxy) negotiate(c io.ReadWriter) (string, error) {
-	if err := p.chooseMethod(c); err != nil {
-		return "", err
+// negotiate speaks with the client up to its request. It reads not one byte more than
+// the handshake has.
+func (p *proxy) negotiate(ctx context.Context, c io.ReadWriter) (*socksRequest, error) {
+	if err := p.chooseMethod(ctx, c); err != nil {
+		return nil, err
 	}
 	return readSOCKS5Request(c)
 }
 
 // chooseMethod is RFC 1928 section 3, and RFC 1929.
-func (p *proxy) chooseMethod(c io.ReadWriter) error {
+func (p *proxy) chooseMethod(ctx context.Context, c io.ReadWriter) error {
 	head, err := read(c, 2)
 	if err != nil {
 		return err
@@ -118,16 +194,18 @@ func (p *proxy) chooseMethod(c io.ReadWriter) error {
 	if err != nil {
 		return err
 	}
-	method := byte(methodNone)
-	if len(p.settings.Users) > 0 {
-		method = methodPassword
+	takes := p.settings.methods()
+	i := slices.IndexFunc(takes, func(m byte) bool { return slices.Contains(methods, m) })
+	if !p.pause(ctx, p.settings.MethodDelay) {
+		return context.Cause(ctx)
 	}
-	if !slices.Contains(methods, method) {
+	if i < 0 {
 		if _, err := c.Write([]byte{socksVersion, methodNoneFits}); err != nil {
 			return err
 		}
-		return &socksError{code: methodNoneFits, reason: fmt.Sprintf("the client offers methods %v, the proxy wants %d", methods, method), silent: true}
+		return &socksError{code: methodNoneFits, reason: fmt.Sprintf("the client offers methods %v, the proxy takes %v", methods, takes), silent: true}
 	}
+	method := takes[i]
 	if _, err := c.Write([]byte{socksVersion, method}); err != nil {
 		return err
 	}
@@ -137,11 +215,15 @@ func (p *proxy) chooseMethod(c io.ReadWriter) error {
 	return nil
 }
 
-// checkPassword is RFC 1929 section 2. A status other than 0 is followed by closing.
+// checkPassword is RFC 1929 section 2. A status other than 0 is followed by closing;
+// another version of the negotiation is not answered, as Dante does it.
 func (p *proxy) checkPassword(c io.ReadWriter) error {
 	version, err := read(c, 1)
 	if err != nil {
 		return err
+	}
+	if version[0] != authVersion {
+		return &socksError{code: 1, reason: fmt.Sprintf("the password negotiation is of version %d", version[0]), silent: true}
 	}
 	name, err := readCounted(c)
 	if err != nil {
@@ -151,7 +233,7 @@ func (p *proxy) checkPassword(c io.ReadWriter) error {
 	if err != nil {
 		return err
 	}
-	if version[0] != authVersion || !p.knows(string(name), string(password)) {
+	if !p.knows(string(name), string(password)) {
 		if _, err := c.Write([]byte{authVersion, 1}); err != nil {
 			return err
 		}
@@ -161,53 +243,68 @@ func (p *proxy) checkPassword(c io.ReadWriter) error {
 	return err
 }
 
-// readSOCKS5Request is RFC 1928 section 4.
-func readSOCKS5Request(r io.Reader) (string, error) {
+// readSOCKS5Request is RFC 1928 section 4. The request comes with the error that its
+// content gives rise to.
+func readSOCKS5Request(r io.Reader) (*socksRequest, error) {
 	head, err := read(r, 4)
 	if err != nil {
-		return "", err
+		return nil, err
 	}
 	if head[0] != socksVersion {
-		return "", &socksError{code: replyGeneral, reason: fmt.Sprintf("the request is of version %d", head[0])}
+		return nil, &socksError{code: replyGeneral, reason: fmt.Sprintf("the request is of version %d", head[0])}
 	}
-	var host string
-	switch head[3] {
-	case addressIPv4, addressIPv6:
-		size := 4
-		if head[3] == addressIPv6 {
-			size = 16
-		}
-		raw, err := read(r, size)
-		if err != nil {
-			return "", err
-		}
-		address, _ := netip.AddrFromSlice(raw) // of the right size
-		host = address.Unmap().String()
-	case addressDomain:
-		raw, err := readCounted(r)
-		if err != nil {
-			return "", err
-		}
-		host = string(raw)
-	default:
-		return "", &socksError{code: replyAddressType, reason: fmt.Sprintf("address type %d is not known", head[3])}
+	request := &socksRequest{command: head[1], address: []byte{head[3]}}
+	if err := request.readHost(r); err != nil {
+		return nil, err
 	}
 	port, err := read(r, 2)
 	if err != nil {
-		return "", err
+		return nil, err
 	}
-	if head[1] != commandConnect {
-		return "", &socksError{code: replyCommand, reason: fmt.Sprintf("command %d is not CONNECT", head[1])}
+	request.address = append(request.address, port...)
+	request.port = uint16(port[0])<<8 | uint16(port[1])
+	if request.command != commandConnect {
+		return request, &socksError{code: replyCommand, reason: fmt.Sprintf("command %d is not CONNECT", request.command)}
 	}
-	target, err := parseTarget(net.JoinHostPort(host, strconv.Itoa(int(port[0])<<8|int(port[1]))))
-	if err != nil {
-		return "", &socksError{code: replyGeneral, reason: err.Error()}
+	if _, err := parseTarget(request.target()); err != nil {
+		code := replyGeneral
+		if request.port != 0 {
+			code = replyHostUnreachable // a name that no host can have
+		}
+		return request, &socksError{code: code, reason: err.Error()}
 	}
-	return target, nil
+	return request, nil
 }
 
-// replyFor says why a dial failed in the words of RFC 1928. A name that cannot be
-// resolved is an unreachable host.
+// readHost reads DST.ADDR, of which the type has been read.
+func (r *socksRequest) readHost(from io.Reader) error {
+	switch kind := r.address[0]; kind {
+	case addressIPv4, addressIPv6:
+		size := 4
+		if kind == addressIPv6 {
+			size = 16
+		}
+		raw, err := read(from, size)
+		if err != nil {
+			return err
+		}
+		address, _ := netip.AddrFromSlice(raw) // of the right size
+		r.host, r.address = address.Unmap().String(), append(r.address, raw...)
+	case addressDomain:
+		raw, err := readCounted(from)
+		if err != nil {
+			return err
+		}
+		r.host, r.address = string(raw), append(append(r.address, byte(len(raw))), raw...)
+	default:
+		return &socksError{code: replyAddressType, reason: fmt.Sprintf("address type %d is not known", kind)}
+	}
+	return nil
+}
+
+// replyFor says why a dial failed in the words of RFC 1928, as Dante does: a name that
+// cannot be resolved is an unreachable host, and where no answer came to a SYN the
+// packets may as well have expired on their way.
 func replyFor(err error) int {
 	var unresolved *net.DNSError
 	switch {
@@ -215,10 +312,10 @@ func replyFor(err error) int {
 		return replyRefused
 	case errors.Is(err, syscall.ENETUNREACH), isAddressError(err):
 		return replyNetworkUnreachable
-	case errors.Is(err, syscall.EHOSTUNREACH), errors.As(err, &unresolved), timedOut(err):
+	case errors.Is(err, syscall.EHOSTUNREACH), errors.As(err, &unresolved):
 		return replyHostUnreachable
-	case errors.Is(err, syscall.EACCES), errors.Is(err, syscall.EPERM):
-		return replyNotAllowed
+	case timedOut(err):
+		return replyTTLExpired
 	}
 	return replyGeneral
 }
@@ -229,17 +326,26 @@ func isAddressError(err error) bool {
 	return errors.As(err, &family) || errors.Is(err, syscall.EAFNOSUPPORT) || errors.Is(err, syscall.EADDRNOTAVAIL)
 }
 
-// socksReply is RFC 1928 section 6.
-func socksReply(code byte, bound netip.AddrPort) []byte {
-	if !bound.Addr().IsValid() {
-		bound = netip.AddrPortFrom(netip.IPv4Unspecified(), 0)
+// socksReply is RFC 1928 section 6: address is BND.ADDR and BND.PORT with their type,
+// nil where there is none to name.
+func (p *proxy) socksReply(code byte, address []byte) []byte {
+	if address == nil || p.settings.Bound == boundZero {
+		address = bound(netip.AddrPortFrom(netip.IPv4Unspecified(), 0))
+	}
+	return append([]byte{socksVersion, code, 0}, address...)
+}
+
+// bound is an address as a reply has it.
+func bound(a netip.AddrPort) []byte {
+	if !a.IsValid() {
+		a = netip.AddrPortFrom(netip.IPv4Unspecified(), 0) // in-memory connections have none
 	}
 	kind := byte(addressIPv4)
-	if bound.Addr().Is6() {
+	if a.Addr().Is6() {
 		kind = addressIPv6
 	}
-	reply := append([]byte{socksVersion, code, 0, kind}, bound.Addr().AsSlice()...)
-	return append(reply, byte(bound.Port()>>8), byte(bound.Port()))
+	field := append([]byte{kind}, a.Addr().AsSlice()...)
+	return append(field, byte(a.Port()>>8), byte(a.Port()))
 }
 
 func read(r io.Reader, n int) ([]byte, error) {

@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"net/url"
 	"os"
 	"strings"
@@ -69,11 +70,11 @@ func TestSOCKS5OnTheWire(t *testing.T) {
 		status           int
 	}{
 		{"an address, with bytes sent ahead", "\x05\x01\x00" + connect + "ahead", "\x05\x00\x05\x00\x00\x01\x7f\x00\x00\x01", nil, -1},
-		{"BIND", "\x05\x01\x00\x05\x02\x00\x01\x7f\x00\x00\x01\x00\x50", "\x05\x00\x05\x07\x00\x01\x00\x00\x00\x00\x00\x00", nil, 7},
+		{"BIND", "\x05\x01\x00\x05\x02\x00\x01\x7f\x00\x00\x01\x00\x50", "\x05\x00\x05\x07\x00\x01\x7f\x00\x00\x01\x00\x50", nil, 7},
 		{"UDP ASSOCIATE", "\x05\x01\x00\x05\x03\x00\x01\x00\x00\x00\x00\x00\x00", "\x05\x00\x05\x07\x00\x01\x00\x00\x00\x00\x00\x00", nil, 7},
 		{"address type", "\x05\x01\x00\x05\x01\x00\x02\x00", "\x05\x00\x05\x08\x00\x01\x00\x00\x00\x00\x00\x00", nil, 8},
 		{"IPv6, which the lab has not", "\x05\x01\x00\x05\x01\x00\x04\x20\x01\x0d\xb8\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x01\x00\x50", "\x05\x00\x05\x03\x00\x01\x00\x00\x00\x00\x00\x00", nil, 3},
-		{"port 0", "\x05\x01\x00\x05\x01\x00\x01\x7f\x00\x00\x01\x00\x00", "\x05\x00\x05\x01\x00\x01\x00\x00\x00\x00\x00\x00", nil, 1},
+		{"port 0", "\x05\x01\x00\x05\x01\x00\x01\x7f\x00\x00\x01\x00\x00", "\x05\x00\x05\x01\x00\x01\x7f\x00\x00\x01\x00\x00", nil, 1},
 		{"no method fits", "\x05\x01\x00", "\x05\xff", map[string]string{"alice": "secret"}, 255},
 		{"password only, none wanted", "\x05\x01\x02", "\x05\xff", nil, 255},
 		{"right password", "\x05\x02\x00\x02\x01\x05alice\x06secret" + connect, "\x05\x02\x01\x00\x05\x00\x00\x01\x7f\x00\x00\x01", map[string]string{"alice": "secret"}, -1},
@@ -83,6 +84,13 @@ func TestSOCKS5OnTheWire(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			r := start(t, Settings{Protocol: "socks5", Users: c.users}, nil)
+			dial := r.env.Dial
+			r.env.Dial = func(ctx context.Context, network, address string) (net.Conn, error) {
+				if network == "tcp6" {
+					return nil, syscall.ENETUNREACH
+				}
+				return dial(ctx, network, address)
+			}
 			conn := dialTCP(t, r.addr("1080"))
 			if _, err := io.WriteString(conn, c.send); err != nil {
 				t.Fatal(err)
@@ -111,9 +119,9 @@ func TestReplyFor(t *testing.T) {
 		{syscall.ECONNREFUSED, 5},
 		{syscall.EHOSTUNREACH, 4},
 		{syscall.ENETUNREACH, 3},
-		{syscall.EPERM, 2},
+		{syscall.EPERM, 1},
 		{&net.DNSError{Err: "no such host", Name: "nowhere", IsNotFound: true}, 4},
-		{context.DeadlineExceeded, 4},
+		{context.DeadlineExceeded, 6},
 		{errors.New("something else"), 1},
 	} {
 		err := fmt.Errorf("dial: %w", &net.OpError{Op: "dial", Err: os.NewSyscallError("connect", c.err)})
@@ -174,23 +182,58 @@ func FuzzSOCKS5(f *testing.F) {
 	f.Add([]byte("\x05\x01\x00\x05\x01\x00\x04\x20\x01\x0d\xb8\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x01\x00\x50"), false)
 	f.Fuzz(func(t *testing.T, data []byte, auth bool) {
 		p := &proxy{settings: newSettings()}
+		p.settings.Rules = []SOCKS5Rule{{Action: "deny", To: []string{"10.0.0.0/8", ".test", "server"}}, {Action: "allow"}}
 		if auth {
 			p.settings.Users = map[string]string{"alice": "secret"}
 		}
 		var out bytes.Buffer
 		in := bytes.NewReader(data)
-		target, err := p.negotiate(struct {
+		request, err := p.negotiate(t.Context(), struct {
 			io.Reader
 			io.Writer
 		}{in, &out})
+		if request != nil {
+			// What was asked for is what a reply may name.
+			if !bytes.Contains(data, request.address) || len(p.socksReply(replySucceeded, request.address)) > 262 {
+				t.Errorf("address % x", request.address)
+			}
+			_ = p.settings.denies(request.host, "80", func(string) ([]netip.Addr, error) { return nil, errors.New("unknown") })
+		}
 		if err != nil {
 			return
 		}
-		if _, _, err := net.SplitHostPort(target); err != nil {
-			t.Errorf("target %q: %v", target, err)
+		if _, _, err := net.SplitHostPort(request.target()); err != nil {
+			t.Errorf("target %q: %v", request.target(), err)
 		}
 		if auth && out.String() != "\x05\x02\x01\x00" || !auth && out.String() != "\x05\x00" {
 			t.Errorf("answered %q", out.String())
 		}
 	})
+}
+
+// TestSOCKS5OverIPv6 goes where the kernel has IPv6, and says so in its reply.
+func TestSOCKS5OverIPv6(t *testing.T) {
+	l, err := net.Listen("tcp6", "[::1]:0")
+	if err != nil {
+		t.Skipf("there is no IPv6 here: %v", err)
+	}
+	defer func() { _ = l.Close() }()
+	r := start(t, Settings{Protocol: "socks5"}, nil)
+	conn := dialTCP(t, r.addr("1080"))
+	port := l.Addr().(*net.TCPAddr).Port
+	const loopback = "\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x01"
+	if _, err := io.WriteString(conn, "\x05\x01\x00\x05\x01\x00\x04"+loopback+string([]byte{byte(port >> 8), byte(port)})); err != nil {
+		t.Fatal(err)
+	}
+	server, err := l.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = server.Close() }()
+	from := server.RemoteAddr().(*net.TCPAddr).Port
+	wantText(t, conn, "\x05\x00\x05\x00\x00\x04"+loopback+string([]byte{byte(from >> 8), byte(from)}))
+	if _, err := io.WriteString(server, "hello"); err != nil {
+		t.Fatal(err)
+	}
+	wantText(t, conn, "hello")
 }
