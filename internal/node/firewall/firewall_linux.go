@@ -2,81 +2,137 @@ package firewall
 
 import (
 	"context"
+	"encoding/json"
+	"errors"
+	"slices"
+	"time"
 
 	"github.com/wslab/wslab/internal/netfilter"
 	"github.com/wslab/wslab/internal/node"
 	"github.com/wslab/wslab/internal/node/intercept"
 	"github.com/wslab/wslab/internal/node/relay"
+	"github.com/wslab/wslab/internal/node/tracking"
 )
 
+// followed says whether the idle timeout is one that somebody lives to see: with that
+// of Linux, five days, there is nothing to tell.
+func (s *Settings) followed() bool { return s.Stateful && s.IdleTimeout < linuxTimeout }
+
+// runner is a running firewall.
+type runner struct {
+	env      *node.Env
+	settings Settings
+	rules    []rule
+	taker    *intercept.Interceptor
+	// table is followed; nil if the idle timeout is not.
+	table *tracking.Table
+}
+
 func run(ctx context.Context, env *node.Env) error {
-	var settings Settings
-	if err := env.Settings(&settings); err != nil {
+	r := &runner{env: env}
+	if err := env.Settings(&r.settings); err != nil {
 		return err
 	}
-	var allowed []service
-	ports := []intercept.PortRange{}
-	for _, text := range settings.Allow {
-		s, err := parseService(text)
-		if err != nil {
-			return err
-		}
-		allowed = append(allowed, s)
-		if s.protocol == "tcp" {
-			ports = append(ports, intercept.PortRange{First: s.first, Last: s.last})
-		}
+	var err error
+	if r.rules, err = r.settings.rulesOf(&env.Spec); err != nil {
+		return err
 	}
-	for _, name := range []string{"net.ipv4.ip_forward", "net.netfilter.nf_conntrack_tcp_be_liberal"} {
-		if err := netfilter.EnsureSysctl(name, 1); err != nil {
-			return err
-		}
+	timeout := max(time.Second, env.Wall(r.settings.IdleTimeout).Round(time.Second))
+	if err := setSysctls(timeout); err != nil {
+		return err
 	}
 	carrier, err := relay.New(env)
 	if err != nil {
 		return err
 	}
-	taker := intercept.New(env, intercept.Options{
-		Relay:  carrier,
-		Ports:  ports,
-		Always: settings.Inspect.WebSocket != Pass,
-		Look:   look(settings.Inspect),
-	})
+	options := intercept.Options{
+		Relay:     carrier,
+		Always:    r.settings.Inspect.active(),
+		Look:      look(env, r.settings.Inspect),
+		Slows:     slices.Contains(r.settings.Inspect.actions(), Slow),
+		Stateless: !r.settings.Stateful,
+		Timeout:   timeout,
+	}
+	if r.settings.followed() {
+		r.table, err = tracking.New(env, tracking.Options{
+			Events:  tracking.Connections(),
+			Concern: concern(env),
+			Timeout: timeout,
+			Vanish:  r.settings.OnExpiry != Recover,
+		})
+		if err != nil {
+			return err
+		}
+		defer func() { _ = r.table.Close() }()
+		options.Began, options.Ended, options.Moved = r.table.Began, r.table.Ended, r.table.Moved
+	}
+	r.taker = intercept.New(env, options)
+	return r.work(ctx)
+}
+
+// setSysctls checks what the engine has set, and mends what it may: `configure` can
+// change the timeout after the start.
+func setSysctls(timeout time.Duration) error {
+	return errors.Join(
+		netfilter.SetEstablishedTimeout(timeout),
+		netfilter.EnsureSysctl("net.ipv4.ip_forward", 1),
+		netfilter.EnsureSysctl("net.netfilter.nf_conntrack_acct", 1),
+		netfilter.EnsureSysctl("net.netfilter.nf_conntrack_tcp_be_liberal", 1),
+	)
+}
+
+// concern says which entries are of TCP connections that go through the node.
+func concern(env *node.Env) func(netfilter.Entry) bool {
+	return func(e netfilter.Entry) bool {
+		if e.Orig.Protocol != netfilter.TCP {
+			return false
+		}
+		for _, i := range env.Spec.Interfaces {
+			if i.Addr.Addr() == e.Orig.Src.Addr() || i.Addr.Addr() == e.Orig.Dst.Addr() {
+				return false
+			}
+		}
+		return true
+	}
+}
+
+// work judges, watches and takes connections until ctx ends or one of them fails.
+func (r *runner) work(ctx context.Context) error {
 	log, err := netfilter.OpenLog(netfilter.BlockedGroup)
 	if err != nil {
 		return err
 	}
-	if err := install(allowed, settings.OnDeny); err != nil {
-		_ = log.Close() // the error above is the cause
-		return err
-	}
-	env.OnRestart(func() {
-		if err := netfilter.Isolate(); err != nil {
-			env.Logf("going down: %v", err)
-		}
-	})
-	blocked := &netfilter.Blocked{Record: env.Record}
-	return node.Together(ctx,
+	blocked := &netfilter.Blocked{Record: r.env.Record}
+	parts := []func(context.Context) error{
 		func(ctx context.Context) error { return blocked.RunLog(ctx, log) },
 		func(ctx context.Context) error {
-			return taker.Run(ctx, func() {
+			return r.taker.Run(ctx, func() {
 				if err := netfilter.Connect(); err != nil {
-					env.Logf("%v", err)
+					r.env.Logf("%v", err)
 				}
-				env.Ready()
+				r.env.Ready()
 			})
 		},
-	)
-}
-
-// look returns what watches each connection, or nil if there is nothing to look for.
-func look(i Inspection) func(*intercept.Pair) intercept.Inspector {
-	stop := map[string]intercept.Verdict{Drop: intercept.Drop, Reset: intercept.Reset}
-	verdict, ok := stop[i.WebSocket]
-	if !ok {
-		return nil
 	}
-	rule := "inspect.websocket: " + i.WebSocket
-	return func(*intercept.Pair) intercept.Inspector {
-		return upgradeInspector{intercept.Decision{Verdict: verdict, Rule: rule}}
+	if r.table != nil {
+		watch, err := netfilter.OpenWatch()
+		if err != nil {
+			return errors.Join(err, log.Close())
+		}
+		r.table.Taker = r.taker
+		r.env.Handle("flush", func(context.Context, json.RawMessage) (any, error) {
+			n, err := r.table.Flush()
+			return map[string]int{"connections": n}, err
+		})
+		parts = append(parts, func(ctx context.Context) error { return r.table.Follow(ctx, watch) })
 	}
+	if err := install(&r.settings, r.rules); err != nil {
+		return errors.Join(err, log.Close()) // what watches ends with the process
+	}
+	r.env.OnRestart(func() {
+		if err := netfilter.Isolate(); err != nil {
+			r.env.Logf("going down: %v", err)
+		}
+	})
+	return node.Together(ctx, parts...)
 }

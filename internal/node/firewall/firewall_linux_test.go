@@ -3,6 +3,7 @@ package firewall
 import (
 	"errors"
 	"net"
+	"net/netip"
 	"os"
 	"strings"
 	"sync"
@@ -23,39 +24,51 @@ type lab struct {
 	t                        *testing.T
 	client, firewall, server *nodetest.Host
 	node                     *nodetest.Node
+	listener                 *net.TCPListener // the latest
 }
 
-func newLab(t *testing.T, settings Settings) *lab {
+// with returns settings with their defaults, an allow list and what change changes.
+func with(change func(*Settings)) *Settings {
+	s := Kind().Settings().(*Settings)
+	s.Allow = []string{"tcp/80", "tcp/443"}
+	if change != nil {
+		change(s)
+	}
+	if len(s.Rules) > 0 {
+		s.Allow = nil
+	}
+	return s
+}
+
+func newLab(t *testing.T, change func(*Settings)) *lab {
 	t.Helper()
-	if settings.Allow == nil {
-		settings.Allow = []string{"tcp/80", "tcp/443"}
-	}
-	if settings.OnDeny == "" {
-		settings.OnDeny = Drop
-	}
-	if settings.Inspect.WebSocket == "" {
-		settings.Inspect.WebSocket = Pass
-	}
+	settings := with(change)
 	l := &lab{t: t, client: nodetest.NewHost(t, "client"), firewall: nodetest.NewHost(t, "firewall"), server: nodetest.NewHost(t, "server")}
 	nodetest.Cable(t, l.client, "10.20.0.2/24", l.firewall, "10.20.0.1/24")
 	nodetest.Cable(t, l.firewall, "100.64.0.1/24", l.server, "100.64.0.2/24")
 	l.client.Route(t, "100.64.0.0/24", "10.20.0.1")
 	l.server.Route(t, "10.20.0.0/24", "100.64.0.1")
-	l.node = l.firewall.Start(t, Kind(), &settings, topology.NodeSpec{
+	l.node = l.firewall.Start(t, Kind(), settings, topology.NodeSpec{
 		Interfaces: []topology.Interface{
 			nodetest.Interface("office", "10.20.0.1/24"),
 			nodetest.Interface("isp", "100.64.0.1/24"),
 		},
+		Networks: []topology.PlannedNetwork{network("office", "10.20.0.0/24"), network("isp", "100.64.0.0/24")},
 	})
 	return l
+}
+
+func network(name, prefix string) topology.PlannedNetwork {
+	p := netip.MustParsePrefix(prefix)
+	return topology.PlannedNetwork{Name: name, Prefix: p, Asked: p}
 }
 
 // connect opens a connection through the firewall.
 func (l *lab) connect(port string) (client, server *net.TCPConn) {
 	l.t.Helper()
-	listener := l.server.Listen(l.t, "100.64.0.2:"+port)
+	l.listener = l.server.Listen(l.t, "100.64.0.2:"+port)
 	client = l.client.MustDial(l.t, "100.64.0.2:"+port)
-	return client, nodetest.Accept(l.t, listener)
+	return client, nodetest.Accept(l.t, l.listener)
 }
 
 func (l *lab) tryDial(address string, d time.Duration) error {
@@ -80,7 +93,7 @@ func blocked(rule string) func(trace.Event) bool {
 func TestAllowed(t *testing.T) {
 	t.Parallel()
 	for _, intercepted := range []bool{false, true} {
-		l := newLab(t, Settings{})
+		l := newLab(t, nil)
 		l.node.Call(t, "intercept", map[string]bool{"on": intercepted}, nil)
 		client, server := l.connect("443")
 		nodetest.Pass(t, client, server, "hello")
@@ -99,7 +112,7 @@ func TestAllowed(t *testing.T) {
 func TestDropped(t *testing.T) {
 	t.Parallel()
 	for _, intercepted := range []bool{false, true} {
-		l := newLab(t, Settings{})
+		l := newLab(t, nil)
 		l.node.Call(t, "intercept", map[string]bool{"on": intercepted}, nil)
 		l.server.Listen(t, "100.64.0.2:8080")
 		if err := l.tryDial("100.64.0.2:8080", 500*time.Millisecond); !timedOut(err) {
@@ -114,7 +127,7 @@ func TestDropped(t *testing.T) {
 
 func TestRejected(t *testing.T) {
 	t.Parallel()
-	l := newLab(t, Settings{OnDeny: Reject})
+	l := newLab(t, func(s *Settings) { s.OnDeny = Reject })
 	l.server.Listen(t, "100.64.0.2:8080")
 	if err := l.tryDial("100.64.0.2:8080", nodetest.Patience); !errors.Is(err, syscall.ECONNREFUSED) {
 		t.Errorf("dial: %v", err)
@@ -136,11 +149,35 @@ func TestRejected(t *testing.T) {
 	}
 }
 
+// TestNotForwarded: what is for everybody on a network is for no router to judge.
+func TestNotForwarded(t *testing.T) {
+	t.Parallel()
+	l := newLab(t, nil)
+	// The last one, which is judged, comes behind the others.
+	l.client.MustDo(t, func() error {
+		for _, address := range []string{"224.0.0.251:5353", "10.20.0.255:9", "100.64.0.2:53"} {
+			c, err := net.DialUDP("udp4", &net.UDPAddr{IP: net.IPv4(10, 20, 0, 2)}, net.UDPAddrFromAddrPort(netip.MustParseAddrPort(address)))
+			if err != nil {
+				return err
+			}
+			_, err = c.Write([]byte("hello"))
+			_ = c.Close() // it was sent
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if e := l.node.AwaitType(t, trace.Blocked); e.Flow.Dst.Port() != 53 {
+		t.Errorf("blocked %v", e)
+	}
+}
+
 const upgrade = "GET /chat HTTP/1.1\r\nHost: server\r\nConnection: Upgrade\r\nUpgrade: WebSocket\r\n\r\n"
 
 func TestInspectReset(t *testing.T) {
 	t.Parallel()
-	l := newLab(t, Settings{Inspect: Inspection{WebSocket: Reset}})
+	l := newLab(t, func(s *Settings) { s.Inspect.WebSocket = Reset })
 	client, server := l.connect("80")
 	for _, part := range []string{upgrade[:10], upgrade[10:60], upgrade[60:]} {
 		if _, err := client.Write([]byte(part)); err != nil {
@@ -156,15 +193,41 @@ func TestInspectReset(t *testing.T) {
 	}
 }
 
-func TestInspectDrop(t *testing.T) {
+// TestInspectSamePort: a client that comes again from the port of a connection that was reset
+// is looked at again, though the connection table still has the one before.
+func TestInspectSamePort(t *testing.T) {
 	t.Parallel()
-	l := newLab(t, Settings{Inspect: Inspection{WebSocket: Drop}})
+	l := newLab(t, func(s *Settings) { s.Inspect.WebSocket = Reset })
+	l.listener = l.server.Listen(t, "100.64.0.2:80")
+	from := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(10, 20, 0, 2), Port: 40000}, Timeout: nodetest.Patience}
+	for range 3 {
+		var client net.Conn
+		err := l.client.Do(func() (err error) {
+			client, err = from.Dial("tcp4", "100.64.0.2:80")
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		server := nodetest.Accept(t, l.listener)
+		if _, err := client.Write([]byte(upgrade)); err != nil {
+			t.Fatal(err)
+		}
+		nodetest.Reset(t, client)
+		nodetest.Reset(t, server)
+		_ = client.Close() // its port is free again
+	}
+}
+
+func TestInspectBlackHole(t *testing.T) {
+	t.Parallel()
+	l := newLab(t, func(s *Settings) { s.Inspect.WebSocket = BlackHole })
 	client, server := l.connect("80")
 	if _, err := client.Write([]byte(upgrade)); err != nil {
 		t.Fatal(err)
 	}
 	e := l.node.AwaitType(t, trace.Inspected)
-	if *e.Flow != relay.Opened(client) || e.Detail != "inspect.websocket: drop" {
+	if *e.Flow != relay.Opened(client) || e.Detail != "inspect.websocket: black-hole" {
 		t.Errorf("inspected %v", e)
 	}
 	l.node.Await(t, is(trace.RelayClosed, client))
@@ -186,7 +249,7 @@ func is(typ trace.Type, client net.Conn) func(trace.Event) bool {
 
 func TestInspectPass(t *testing.T) {
 	t.Parallel()
-	l := newLab(t, Settings{Inspect: Inspection{WebSocket: Reset}})
+	l := newLab(t, func(s *Settings) { s.Inspect.WebSocket = Reset })
 	for port, text := range map[string]string{
 		"80":  "GET / HTTP/1.1\r\nHost: server\r\n\r\n",
 		"443": "\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + upgrade,
@@ -204,7 +267,7 @@ func TestInspectPass(t *testing.T) {
 // TestAdopt adds a toxic while connections are open, one idle and one busy.
 func TestAdopt(t *testing.T) {
 	t.Parallel()
-	l := newLab(t, Settings{})
+	l := newLab(t, nil)
 	client, server := l.connect("443")
 	before := nodetest.RoundTrip(t, client, server)
 	busyClient, busyServer := l.connect("80")
@@ -243,7 +306,7 @@ func TestAdopt(t *testing.T) {
 // TestRestart: what the kernel forwards outlives a restart, after a silence.
 func TestRestart(t *testing.T) {
 	t.Parallel()
-	l := newLab(t, Settings{})
+	l := newLab(t, nil)
 	client, server := l.connect("443")
 	nodetest.Pass(t, client, server, "hello")
 	const down = time.Second
@@ -258,7 +321,7 @@ func TestRestart(t *testing.T) {
 
 func TestConfigure(t *testing.T) {
 	t.Parallel()
-	l := newLab(t, Settings{})
+	l := newLab(t, nil)
 	l.node.Call(t, "configure", map[string]any{"settings": map[string]any{"allow": []string{"tcp/8080"}}}, nil)
 	l.node.Call(t, "status", nil, nil)
 	client, server := l.connect("8080")

@@ -1,96 +1,52 @@
 package firewall
 
 import (
-	"bytes"
-	"strings"
-
+	"github.com/wslab/wslab/internal/node"
 	"github.com/wslab/wslab/internal/node/intercept"
 )
 
-// inspectLimit is how much of a request is looked at.
-const inspectLimit = 64 << 10
-
-// upgradeInspector finds the opening handshake of a WebSocket (RFC 6455, section 4.1)
-// in the first request of a cleartext stream.
-type upgradeInspector struct {
-	// found is the decision about such a stream.
-	found intercept.Decision
+// inspector watches one connection.
+type inspector struct {
+	stream *stream
+	limits intercept.Limits
 }
 
-var pass = intercept.Decision{Verdict: intercept.Pass}
-
-// Inspect decides as soon as what was sent cannot become an HTTP/1 request, when
-// the header asks for the upgrade, and when the header is complete. A decision holds
-// whatever follows.
-func (u upgradeInspector) Inspect(sent []byte) intercept.Decision {
-	tooLong := len(sent) >= inspectLimit
-	sent = sent[:min(len(sent), inspectLimit)]
-	line, rest, complete := cutLine(sent)
-	if !requestLine(line, complete) {
-		return pass
+// look returns what watches each connection, or nil if there is nothing to look for.
+func look(env *node.Env, i Inspection) func(*intercept.Pair, bool) intercept.Inspector {
+	if !i.active() {
+		return nil
 	}
-	for header := ""; complete; {
-		if line, rest, complete = cutLine(rest); !complete {
-			break
-		}
-		if len(line) == 0 {
-			return pass
-		}
-		name, value, named := bytes.Cut(line, []byte(":"))
-		switch folded := line[0] == ' ' || line[0] == '\t'; {
-		case folded: // obs-fold (RFC 9112, section 5.2)
-			value = line
-		case named:
-			header = strings.ToLower(string(bytes.TrimSpace(name)))
-		default:
-			header = ""
-		}
-		if header == "upgrade" && asksForWebSocket(value) {
-			return u.found
-		}
+	limits := intercept.Limits{Delay: env.Wall(i.Slow.Delay), Rate: float64(i.Slow.Bandwidth) * env.Spec.Speed}
+	return func(p *intercept.Pair, whole bool) intercept.Inspector {
+		port := p.Flow.Dst.Port()
+		treat := func(f finding, name string) treatment { return i.treat(f, port, name) }
+		return &inspector{newStream(whole, len(i.TLSServerName) > 0, treat), limits}
 	}
-	if tooLong {
-		return pass
-	}
-	return intercept.Decision{}
 }
 
-// cutLine cuts the first line off, without its end.
-func cutLine(b []byte) (line, rest []byte, complete bool) {
-	line, rest, complete = bytes.Cut(b, []byte("\n"))
-	if complete {
-		line = bytes.TrimSuffix(line, []byte("\r"))
+// Inspect feeds the stream. What is found is treated as the rule says.
+func (i *inspector) Inspect(held []byte) (int, intercept.Decision) {
+	n := i.stream.feed(held)
+	switch found := i.stream.found; {
+	case found != nil:
+		return n, intercept.Decision{Verdict: verdict(found.action), Rule: found.rule, Limits: i.limits}
+	case i.stream.over:
+		return n, intercept.Decision{Verdict: intercept.Pass}
 	}
-	return line, rest, complete
+	return n, intercept.Decision{}
 }
 
-// requestLine says whether a line is, or, unless it is complete, can become, the
-// request line of HTTP/1 (RFC 9112, section 3).
-func requestLine(line []byte, complete bool) bool {
-	const longestMethod = 32
-	method, rest, spaced := bytes.Cut(line, []byte(" "))
-	if len(method) > longestMethod || bytes.ContainsFunc(method, func(r rune) bool { return !isToken(r) }) {
-		return false
+// verdict is what the interceptor does for an action.
+func verdict(action string) intercept.Verdict {
+	switch action {
+	case Drop:
+		return intercept.Drop
+	case BlackHole:
+		return intercept.BlackHole
+	case Reset:
+		return intercept.Reset
+	case Slow:
+		return intercept.Slow
 	}
-	if !complete {
-		return !spaced || len(method) > 0
-	}
-	i := bytes.LastIndexByte(rest, ' ')
-	return len(method) > 0 && i > 0 && bytes.HasPrefix(rest[i+1:], []byte("HTTP/1."))
-}
-
-// isToken says whether a method may hold that character (tchar of RFC 9110, section 5.6.2).
-func isToken(r rune) bool {
-	return 'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9' || r < 0x80 && strings.ContainsRune("!#$%&'*+-.^_`|~", r)
-}
-
-// asksForWebSocket says whether a list of protocols holds "websocket", whatever its version.
-func asksForWebSocket(value []byte) bool {
-	for protocol := range bytes.SplitSeq(value, []byte(",")) {
-		name, _, _ := bytes.Cut(protocol, []byte("/"))
-		if strings.EqualFold(string(bytes.TrimSpace(name)), "websocket") {
-			return true
-		}
-	}
-	return false
+	return intercept.Pass
 }

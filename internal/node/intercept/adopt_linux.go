@@ -91,6 +91,10 @@ func (e *end) heard(p netfilter.Packet) {
 // adopt adopts what the kernel forwards. Connections that cannot be adopted stay
 // with the kernel and are told about in a log event. The caller holds switching.
 func (i *Interceptor) adopt(ctx context.Context) error {
+	if i.opts.Stateless {
+		i.env.Logf("without state nobody knows which connections are open: they stay with the kernel, beyond the reach of toxics")
+		return nil
+	}
 	tried := make(map[netfilter.Tuple]error)
 	for range adoptPasses {
 		found, halfOpen, err := i.forwarded()
@@ -146,7 +150,7 @@ func (i *Interceptor) tell(tried map[netfilter.Tuple]error) {
 // are about to open.
 func (i *Interceptor) forwarded() (found []*adoption, halfOpen bool, err error) {
 	entries, err := i.table.List()
-	if err != nil {
+	if err != nil || len(entries) == 0 {
 		return nil, false, err
 	}
 	ours, err := sockets()
@@ -159,7 +163,7 @@ func (i *Interceptor) forwarded() (found []*adoption, halfOpen bool, err error) 
 	}
 	for _, e := range entries {
 		switch {
-		case e.Orig.Protocol != netfilter.TCP:
+		case e.Orig.Protocol != netfilter.TCP, e.Redirected():
 		case local[e.Orig.Src.Addr()] || local[e.Orig.Dst.Addr()]:
 		case ours[e.Orig] || ours[e.Orig.Reverse()] || ours[e.Reply.Reverse()]:
 		case !i.wants(e.Orig.Dst.Port()):

@@ -11,7 +11,6 @@ package intercept
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"net"
 	"sync"
@@ -41,9 +40,15 @@ type Options struct {
 	Ports []PortRange
 	// Always takes every connection.
 	Always bool
-	// Look returns what watches the bytes of a connection; nil watches none. It is called
-	// for connections that were taken from their beginning.
-	Look func(*Pair) Inspector
+	// Stateless says that the connection table is not used: what opens a connection is
+	// known by its SYN, and connections that are open already are not found.
+	Stateless bool
+	// Look returns what watches the bytes of a connection; nil watches none. whole says
+	// that the connection was taken from its beginning; of one that was adopted only
+	// what comes from then on is seen.
+	Look func(p *Pair, whole bool) Inspector
+	// Slows says that a decision of an inspector may be Slow.
+	Slows bool
 	// Began and Ended are told about every pair; Moved when an adopted connection's
 	// entry in the connection table is about to be replaced by those of its two
 	// legs. All may be nil. They must not block.
@@ -97,9 +102,10 @@ type Interceptor struct {
 	toxics    bool // there are some
 	asked     bool // by the host
 	on        bool
+	started   bool // packets come and go
 
 	mu    sync.Mutex
-	pairs map[trace.Flow]*Pair // by Flow
+	pairs map[trace.Flow]*Pair // by Flow, the latest
 
 	ctx     context.Context // of all pairs
 	carried sync.WaitGroup
@@ -133,7 +139,12 @@ func (i *Interceptor) Run(ctx context.Context, ready func()) error {
 	if err := i.update(ctx, func() {}); err != nil {
 		return err
 	}
+	i.switching.Lock() // whoever asks for something waits until what was open is adopted
 	ready()
+	i.carried.Go(func() {
+		defer i.switching.Unlock()
+		i.begin(ctx)
+	})
 	for {
 		c, err := listener.Accept()
 		if err != nil {
@@ -143,6 +154,19 @@ func (i *Interceptor) Run(ctx context.Context, ready func()) error {
 			return fmt.Errorf("intercept: %w", err)
 		}
 		i.carried.Go(func() { i.take(c.(*net.TCPConn)) })
+	}
+}
+
+// begin adopts what the kernel forwards from before the start, if interception is on:
+// until the node is ready nothing gets to the ends of a connection. The caller holds
+// switching.
+func (i *Interceptor) begin(ctx context.Context) {
+	i.started = true
+	if !i.on {
+		return
+	}
+	if err := i.adopt(ctx); err != nil && ctx.Err() == nil {
+		i.env.Logf("intercept: %v", err)
 	}
 }
 
@@ -187,7 +211,7 @@ func (i *Interceptor) update(ctx context.Context, change func()) error {
 		return err
 	}
 	i.on = on
-	if !on {
+	if !on || !i.started {
 		return nil
 	}
 	return i.adopt(ctx)
@@ -217,7 +241,9 @@ func (i *Interceptor) awaitRelay(ctx context.Context) {
 // take opens the connection towards the server that a client meant, and carries the two.
 func (i *Interceptor) take(client *net.TCPConn) {
 	flow := relay.Accepted(client)
-	server, err := dial(i.ctx, flow)
+	server, err := dial(i.ctx, flow, i.env.Spec.OnwardPorts, func(next trace.Flow) bool {
+		return i.rules.isHole(netfilter.TCPTuple(next))
+	})
 	if err != nil {
 		_ = client.SetLinger(0) // the client was told that it is connected: a RST takes it back
 		_ = client.Close()
@@ -239,15 +265,12 @@ func (i *Interceptor) carry(p *Pair, whole bool, joined func()) {
 		i.opts.Began(p)
 	}
 	joined()
-	var client net.Conn = p.client
-	if whole && i.opts.Look != nil {
-		if look := i.opts.Look(p); look != nil {
-			client = &watched{Conn: p.client, inspector: look, act: func(d Decision) error { return i.act(p, d) }}
-		}
-	}
-	i.opts.Relay.Pipe(ctx, client, p.server, p.Flow, p.Next)
+	client, server := i.watch(p, whole)
+	i.opts.Relay.Pipe(ctx, client, server, p.Flow, p.Next)
 	i.mu.Lock()
-	delete(i.pairs, p.Flow)
+	if i.pairs[p.Flow] == p { // and not one that has come from the same port since
+		delete(i.pairs, p.Flow)
+	}
 	i.mu.Unlock()
 	if i.opts.Ended != nil {
 		i.opts.Ended(p)
@@ -263,95 +286,4 @@ func (i *Interceptor) Pairs() []*Pair {
 		pairs = append(pairs, p)
 	}
 	return pairs
-}
-
-// Decision is what becomes of a connection.
-type Decision struct {
-	Verdict Verdict
-	// Rule says why.
-	Rule string
-}
-
-// Verdict on a connection.
-type Verdict int
-
-// Verdicts.
-const (
-	// Undecided asks for more of the client's bytes, which are held back meanwhile.
-	Undecided Verdict = iota
-	// Pass lets everything through from now on.
-	Pass
-	// Reset sends a RST to both ends.
-	Reset
-	// Drop swallows every packet of the connection from now on.
-	Drop
-)
-
-// Inspector looks at what a client sends.
-type Inspector interface {
-	// Inspect is given all that the client has sent so far, each time there is more
-	// of it, until it decides.
-	Inspect(sent []byte) Decision
-}
-
-var errStopped = errors.New("stopped by a rule of the firewall")
-
-// act carries out a decision that stops a connection.
-func (i *Interceptor) act(p *Pair, d Decision) error {
-	e := trace.Event{Type: trace.Inspected, Flow: &p.Flow, Next: &p.Next, Detail: d.Rule}
-	if d.Verdict == Drop {
-		if err := i.rules.blackHole(p.Inner(), p.Outer()); err != nil {
-			return err
-		}
-	}
-	i.env.Record(e)
-	// The relay resets both ends of a pair of which one has died. The RSTs of a
-	// connection that is a black hole by now get nowhere either.
-	return errStopped
-}
-
-// watched is a client's connection whose bytes are looked at first.
-type watched struct {
-	net.Conn            // and not a *net.TCPConn, whose WriteTo would go round Read
-	inspector Inspector // nil once decided
-	act       func(Decision) error
-
-	held []byte // back until decided
-	err  error  // that came behind what is held
-}
-
-// NetConn returns the connection beneath, as tls.Conn does.
-func (w *watched) NetConn() net.Conn { return w.Conn }
-
-// CloseWrite ends the half towards the client.
-func (w *watched) CloseWrite() error {
-	return w.Conn.(interface{ CloseWrite() error }).CloseWrite()
-}
-
-// Read reads what the inspector has let pass. Only one goroutine may call it.
-func (w *watched) Read(b []byte) (int, error) {
-	for w.inspector != nil {
-		chunk := make([]byte, 4<<10)
-		n, err := w.Conn.Read(chunk)
-		w.held = append(w.held, chunk[:n]...)
-		if err != nil {
-			w.inspector, w.err = nil, err // what was incomplete stays so
-			break
-		}
-		switch d := w.inspector.Inspect(w.held); d.Verdict {
-		case Pass:
-			w.inspector = nil
-		case Reset, Drop:
-			w.inspector, w.held, w.err = nil, nil, w.act(d)
-		}
-	}
-	if len(w.held) > 0 {
-		n := copy(b, w.held)
-		w.held = w.held[n:]
-		return n, nil
-	}
-	if w.err != nil {
-		return 0, w.err
-	}
-	return w.Conn.Read(b)
 }

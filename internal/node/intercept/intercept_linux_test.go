@@ -27,15 +27,17 @@ func TestThroughBoth(t *testing.T) {
 	route := func(dst, via string) topology.Route {
 		return topology.Route{Dst: nodetest.Interface("", dst).Addr, Via: nodetest.Interface("", via+"/32").Addr.Addr()}
 	}
-	wallNode := wall.Start(t, firewall.Kind(), &firewall.Settings{
-		Allow: []string{"tcp/443"}, OnDeny: firewall.Drop, Inspect: firewall.Inspection{WebSocket: firewall.Pass},
-	}, topology.NodeSpec{
+	settings := firewall.Kind().Settings().(*firewall.Settings)
+	settings.Allow = []string{"tcp/443"}
+	wallNode := wall.Start(t, firewall.Kind(), settings, topology.NodeSpec{
 		Interfaces: []topology.Interface{nodetest.Interface("office", "10.20.0.1/24"), nodetest.Interface("isp", "100.64.0.1/24")},
 		Routes:     []topology.Route{route("203.0.113.0/24", "100.64.0.2")},
 	})
 	natNode := translator.Start(t, nat.Kind(), &nat.Settings{IdleTimeout: time.Minute, OnExpiry: nat.Drop}, topology.NodeSpec{
 		Interfaces: []topology.Interface{nodetest.Interface("isp", "100.64.0.2/24"), nodetest.Interface("internet", "203.0.113.1/24")},
 		Routes:     []topology.Route{route("10.20.0.0/24", "100.64.0.1")},
+		// The wall has the ones below.
+		OnwardPorts: [2]uint16{24576, 32767},
 	})
 
 	listener := server.Listen(t, "203.0.113.2:443")
@@ -69,4 +71,31 @@ func TestThroughBoth(t *testing.T) {
 	}
 	nodetest.Reset(t, c)
 	nodetest.Reset(t, s)
+}
+
+// TestPortOfBlackHole: the onward port of a connection that is a black hole is not used for another one,
+// which would be in it as well.
+func TestPortOfBlackHole(t *testing.T) {
+	client, wall, server := nodetest.NewHost(t, "client"), nodetest.NewHost(t, "firewall"), nodetest.NewHost(t, "server")
+	nodetest.Cable(t, client, "10.20.0.2/24", wall, "10.20.0.1/24")
+	nodetest.Cable(t, wall, "100.64.0.1/24", server, "100.64.0.2/24")
+	client.Route(t, "100.64.0.0/24", "10.20.0.1")
+	server.Route(t, "10.20.0.0/24", "100.64.0.1")
+	settings := firewall.Kind().Settings().(*firewall.Settings)
+	settings.Allow = []string{"tcp/80"}
+	settings.Inspect.WebSocket = firewall.BlackHole
+	const ports = 4
+	node := wall.Start(t, firewall.Kind(), settings, topology.NodeSpec{
+		Interfaces:  []topology.Interface{nodetest.Interface("office", "10.20.0.1/24"), nodetest.Interface("isp", "100.64.0.1/24")},
+		OnwardPorts: [2]uint16{20000, 20000 + ports - 1},
+	})
+	listener := server.Listen(t, "100.64.0.2:80")
+	for range ports {
+		c := client.MustDial(t, "100.64.0.2:80")
+		nodetest.Accept(t, listener)
+		if _, err := c.Write([]byte("GET / HTTP/1.1\r\nHost: server\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")); err != nil {
+			t.Fatal(err)
+		}
+		node.Await(t, func(e trace.Event) bool { return e.Type == trace.RelayClosed && *e.Flow == relay.Opened(c) })
+	}
 }

@@ -3,6 +3,7 @@ package intercept
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"net/netip"
 	"sync"
@@ -50,6 +51,7 @@ type rules struct {
 	chain  *nftables.Chain // of the divert rules
 	frozen *nftables.Set
 	holed  *nftables.Set
+	holes  map[netfilter.Tuple]time.Time // what is in holed, and until when
 }
 
 // install sets the rules up, in place of those that an earlier process left. No new
@@ -64,7 +66,7 @@ func install(o Options, listener netip.AddrPort) (*rules, error) {
 	conn.DelTable(t)
 	conn.AddTable(t)
 	r := &rules{
-		opts: o, listener: listener, conn: conn, table: t,
+		opts: o, listener: listener, conn: conn, table: t, holes: make(map[netfilter.Tuple]time.Time),
 		frozen: netfilter.TupleSet(t, "frozen"),
 		holed:  netfilter.TupleSet(t, "black-hole"),
 	}
@@ -90,7 +92,21 @@ func install(o Options, listener netip.AddrPort) (*rules, error) {
 
 	main := conn.AddChain(netfilter.BaseChain(t, "main", nftables.ChainTypeFilter, nftables.ChainHookPrerouting, divertPriority))
 	add(main, tcp, netfilter.Transparent(), netfilter.SetMark(localMark), netfilter.Accept())
-	add(main, tcp, netfilter.State(netfilter.New), netfilter.ForOthers(), netfilter.Jump(r.chain.Name))
+	// What is redirected comes back to where it came from only if this node goes on
+	// translating it.
+	// A client that comes again from the port of a connection that ended a moment ago is not new
+	// to conntrack: it goes on with the entry that there is, unless the client had ended that itself
+	// (TCP_CONNTRACK_SYN_SENT in nf_conntrack_proto_tcp.c). Its SYN is new all the same.
+	opens := [][]netfilter.Part{
+		{netfilter.State(netfilter.New), netfilter.NotRedirected()},
+		{netfilter.OnlySYN(), netfilter.NotRedirected()},
+	}
+	if o.Stateless {
+		opens = [][]netfilter.Part{{netfilter.OnlySYN()}}
+	}
+	for _, o := range opens {
+		add(main, tcp, netfilter.Rule(o...), netfilter.ForOthers(), netfilter.Jump(r.chain.Name))
+	}
 
 	if err := conn.Flush(); err != nil {
 		return nil, fmt.Errorf("nftables: interception: %w", err)
@@ -195,10 +211,19 @@ func (r *rules) thaw(tuples ...netfilter.Tuple) error {
 	return nil
 }
 
+// isHole says whether packets of a flow are dropped.
+func (r *rules) isHole(flow netfilter.Tuple) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return time.Now().Before(r.holes[flow])
+}
+
 // blackHole drops all packets of these flows, in both directions, for good.
 func (r *rules) blackHole(flows ...netfilter.Tuple) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	now := time.Now()
+	maps.DeleteFunc(r.holes, func(_ netfilter.Tuple, until time.Time) bool { return until.Before(now) })
 	var tuples []netfilter.Tuple
 	for _, f := range flows {
 		tuples = append(tuples, f, f.Reverse())
@@ -208,6 +233,9 @@ func (r *rules) blackHole(flows ...netfilter.Tuple) error {
 	}
 	if err := r.conn.Flush(); err != nil {
 		return fmt.Errorf("nftables: black hole: %w", err)
+	}
+	for _, t := range tuples {
+		r.holes[t] = now.Add(holeTimeout)
 	}
 	return nil
 }

@@ -26,24 +26,17 @@ func listen(ctx context.Context) (*net.TCPListener, error) {
 	return l.(*net.TCPListener), nil
 }
 
-// Ports that onward connections leave from: below those that clients' kernels choose
-// from (net.ipv4.ip_local_port_range, 32768 and up), because a client's own address
-// and port would make the onward connection look like the client's own in the
-// connection table.
-const (
-	firstPort = 16384
-	lastPort  = 32767
-)
-
-// dial opens the connection that the client of flow meant, from the client's address.
-func dial(ctx context.Context, flow trace.Flow) (*net.TCPConn, error) {
+// dial opens the connection that the client of flow meant, from the client's address and one of
+// the ports, both ends included, that is not taken by something else than a socket. The client's own
+// port would make it look like the client's own connection in the connection table.
+func dial(ctx context.Context, flow trace.Flow, ports [2]uint16, taken func(trace.Flow) bool) (*net.TCPConn, error) {
 	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
 	defer cancel()
-	const ports = lastPort - firstPort + 1
-	start := rand.IntN(ports)
-	for n := range ports {
-		from := netip.AddrPortFrom(flow.Src.Addr(), uint16(firstPort+(start+n)%ports))
-		if from == flow.Src {
+	first, count := int(ports[0]), int(ports[1])-int(ports[0])+1
+	start := rand.IntN(count)
+	for n := range count {
+		from := netip.AddrPortFrom(flow.Src.Addr(), uint16(first+(start+n)%count))
+		if from == flow.Src || taken(trace.Flow{Src: from, Dst: flow.Dst}) {
 			continue
 		}
 		dialer := net.Dialer{KeepAlive: -1, LocalAddr: net.TCPAddrFromAddrPort(from), Control: transparent}
