@@ -3,6 +3,7 @@ package nat
 import (
 	"errors"
 	"net"
+	"net/netip"
 	"syscall"
 	"testing"
 	"time"
@@ -47,11 +48,19 @@ func newLabWith(t *testing.T, settings Settings) *lab {
 	l.node = l.nat.Start(t, Kind(), &settings, topology.NodeSpec{
 		Interfaces: []topology.Interface{
 			nodetest.Interface("office", "10.20.0.1/24"),
-			nodetest.Interface("internet", natAddr+"/24"),
+			outside(),
 		},
+		Hosts: labHosts(),
 	})
 	l.listener = l.server.Listen(t, serverAddr)
 	return l
+}
+
+// outside is the NAT's place on the internet.
+func outside() topology.Interface {
+	i := nodetest.Interface("internet", natAddr+"/24")
+	i.Spare = netip.MustParseAddr(spareAddr)
+	return i
 }
 
 // connect opens a connection through the NAT.
