@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"time"
 
 	"github.com/wslab/wslab/topology"
@@ -19,14 +20,16 @@ type Engine interface {
 	Name() string
 	// Probe says whether the engine can run labs here: nil, or an [*UnfitError].
 	Probe(ctx context.Context) error
-	// Taken returns the ranges that a new lab must not use, those of the lab
-	// of that name excluded.
-	Taken(ctx context.Context, lab string) ([]topology.PlannedNetwork, error)
+	// Refuse says why the engine cannot run a node with these needs, nil when it
+	// can. It looks at this machine and asks nobody.
+	Refuse(needs topology.Needs) *topology.Refusal
 	// Up makes the running instance named p.Lab equal to the plan: creates what
 	// is missing, replaces what differs, removes what is not in the plan. Nodes
 	// are started together. It returns when every node has said that it is
 	// ready, or failed. When it fails or ctx ends, what this call has made is
-	// removed again.
+	// removed again; a [*LeftBehindError] says that it could not be. Other errors to
+	// tell apart: [*RangeTakenError], [*BusyError], [*UnfitError], and [*EndedError]
+	// of a node.
 	Up(ctx context.Context, p *topology.Plan, progress Progress) (Changes, error)
 	// Open returns the running instance of that name, or ErrNoLab.
 	Open(ctx context.Context, lab string) (Lab, error)
@@ -61,6 +64,31 @@ type Lab interface {
 	Resume(ctx context.Context, node string) error
 }
 
+// Ephemeral is an [Engine] whose labs cost little and share nothing: any number of instances
+// of one lab run side by side with the same addresses, and none has to outlive the process
+// that it is for.
+type Ephemeral interface {
+	// UpTied is Up for an instance that is not there yet. It ends, with everything of it, when
+	// this process does, however that ends, or when what is returned is closed.
+	UpTied(ctx context.Context, p *topology.Plan, progress Progress) (Changes, io.Closer, error)
+}
+
+// Claimer is an [Engine] whose labs have a name that there is once on a machine, whoever brings them up.
+type Claimer interface {
+	// Claim makes the lab of that name, which need not be there, this process's own: it is listed as
+	// tied, and who else claims it waits, which progress is told of. It ends when held is closed, or the
+	// process has ended, and every other that has inherited held.
+	Claim(ctx context.Context, lab string, progress Progress) (held *os.File, err error)
+}
+
+// ImageRunner is a [Lab] that can run container images on the network of a node.
+type ImageRunner interface {
+	// RunImage runs a container in the node's network namespace until it ends, and returns its exit code.
+	// The program is the image's own; cmd.Args, if there are any, stand for its CMD. It is run by package
+	// contain: cmd.Stdin gives the orders, and when it or this process ends everything of the container does.
+	RunImage(ctx context.Context, node, image string, cmd Command) (int, error)
+}
+
 // Command is a program of the host to be run inside a node.
 type Command struct {
 	Args           []string
@@ -90,6 +118,8 @@ type LabStatus struct {
 	Nodes   int     `json:"nodes"`
 	Running int     `json:"running"`
 	Speed   float64 `json:"speed"`
+	// Tied says that the lab is a process's own and ends with it.
+	Tied bool `json:"tied,omitempty"`
 	// Created is when the oldest part of the lab was made.
 	Created time.Time `json:"created"`
 }
@@ -119,15 +149,74 @@ type NodeStatus struct {
 	PID int `json:"pid,omitempty"`
 }
 
+// Addrs are the addresses of a node as a [NodeStatus] has them.
+func Addrs(spec *topology.NodeSpec) []string {
+	addrs := make([]string, 0, len(spec.Interfaces))
+	for _, i := range spec.Interfaces {
+		addrs = append(addrs, i.Addr.Addr().String())
+	}
+	return addrs
+}
+
 // Progress takes one line about what is being done. It may be nil.
 type Progress func(format string, args ...any)
+
+// Say tells it, unless there is nobody to take it.
+func (p Progress) Say(format string, args ...any) {
+	if p != nil {
+		p(format, args...)
+	}
+}
 
 // ErrNoLab says that the engine holds no such instance.
 var ErrNoLab = errors.New("no such lab")
 
-// ErrRangeTaken says that Up found a range of the plan in use by another lab,
-// which took it after Taken had answered. The caller may plan anew.
-var ErrRangeTaken = errors.New("address range taken by another lab")
+// NoNode is the error of a method of [Lab] about a node that the lab does not have.
+func NoNode(lab string) error { return fmt.Errorf("lab %s has no such node", lab) }
+
+// NotRunning is the error of a method of [Lab] about a node whose process is not
+// there. detail is that of its [NodeStatus].
+func NotRunning(detail string) error {
+	if detail != "" {
+		detail = " (" + detail + ")"
+	}
+	return fmt.Errorf("it does not run%s; wslab up starts it again", detail)
+}
+
+// RangeTakenError says that Up found ranges of the plan in use by others. The caller
+// may plan anew, around those that are taken.
+type RangeTakenError struct {
+	// Taken are the ranges that no network of the lab may have.
+	Taken []topology.PlannedNetwork
+	Err   error
+}
+
+// Error says which.
+func (e *RangeTakenError) Error() string {
+	return fmt.Sprintf("address range taken by another: %v", e.Err)
+}
+
+// Unwrap returns the cause.
+func (e *RangeTakenError) Unwrap() error { return e.Err }
+
+// BusyError says that another wslab works on the same lab at this moment.
+type BusyError struct {
+	Lab string
+	// Err is how that came out, may be nil.
+	Err error
+}
+
+// Error says what to do.
+func (e *BusyError) Error() string {
+	text := fmt.Sprintf("lab %s is being changed by another wslab at this moment; try again when it has ended", e.Lab)
+	if e.Err != nil {
+		text += fmt.Sprintf(" (%v)", e.Err)
+	}
+	return text
+}
+
+// Unwrap returns the cause.
+func (e *BusyError) Unwrap() error { return e.Err }
 
 // LeftBehindError says that an Up that failed or was interrupted could not remove
 // everything that it had made.

@@ -18,10 +18,8 @@ func (s Several) Name() string { return s[0].Name() }
 // Probe asks the first.
 func (s Several) Probe(ctx context.Context) error { return s[0].Probe(ctx) }
 
-// Taken asks the first.
-func (s Several) Taken(ctx context.Context, lab string) ([]topology.PlannedNetwork, error) {
-	return s[0].Taken(ctx, lab)
-}
+// Refuse asks the first; see [For].
+func (s Several) Refuse(needs topology.Needs) *topology.Refusal { return s[0].Refuse(needs) }
 
 // Up brings the lab up on the first. An instance of that name on another one is an error.
 func (s Several) Up(ctx context.Context, p *topology.Plan, progress Progress) (Changes, error) {

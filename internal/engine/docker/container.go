@@ -6,11 +6,16 @@ import (
 	"maps"
 	"slices"
 	"strconv"
+	"strings"
 
 	cerrdefs "github.com/containerd/errdefs"
 	"github.com/docker/docker/api/types/container"
+	"github.com/docker/docker/api/types/image"
 	"github.com/docker/docker/api/types/network"
+	"github.com/docker/docker/api/types/versions"
 
+	"github.com/wslab/wslab/internal/engine"
+	"github.com/wslab/wslab/internal/node"
 	"github.com/wslab/wslab/internal/nodespec"
 	"github.com/wslab/wslab/topology"
 )
@@ -20,37 +25,70 @@ const pidsLimit = 1024
 
 // createContainer makes the container of a node, connected to the node's
 // networks and not started, and returns its ID. The ID may be there beside an error.
-func (e *Engine) createContainer(ctx context.Context, p *topology.Plan, index int, img *nodeImage, networks map[string]string) (string, error) {
-	spec := &p.Nodes[index]
-	config, err := e.containerConfig(p, index, img)
+// theirs is the user's image that the node asks for, nil for none.
+func (u *up) createContainer(ctx context.Context, index int, theirs *image.InspectResponse, networks map[string]string) (string, error) {
+	spec := &u.plan.Nodes[index]
+	config, err := u.containerConfig(u.plan, index, u.image)
+	if err == nil && theirs != nil {
+		err = takeOver(config, spec.Needs.Image, said(theirs))
+	}
 	if err != nil {
 		return "", err
 	}
 	endpoint := func(i topology.Interface) *network.EndpointSettings {
-		return &network.EndpointSettings{
+		s := &network.EndpointSettings{
 			NetworkID:  networks[i.Network],
 			IPAMConfig: &network.EndpointIPAMConfig{IPv4Address: i.Addr.Addr().String()},
 		}
+		// Engines before this API do not take it, and choose the same.
+		if versions.GreaterThanOrEqualTo(u.client.ClientVersion(), "1.44") {
+			s.MacAddress = i.HardwareAddr().String()
+		}
+		return s
 	}
 	first := spec.Interfaces[0]
-	name := containerName(p.Lab, spec.Name)
-	made, err := e.client.ContainerCreate(ctx, config, hostConfig(spec, networkName(p.Lab, first.Network)),
+	name := containerName(u.plan.Lab, spec.Name)
+	host := hostConfig(spec, networkName(u.plan.Lab, first.Network))
+	host.CgroupParent = u.cgroup
+	made, err := u.client.ContainerCreate(ctx, config, host,
 		&network.NetworkingConfig{EndpointsConfig: map[string]*network.EndpointSettings{
-			networkName(p.Lab, first.Network): endpoint(first),
+			networkName(u.plan.Lab, first.Network): endpoint(first),
 		}}, nil, name)
 	if cerrdefs.IsConflict(err) {
-		return "", &busyError{lab: p.Lab, err: err}
+		return "", &engine.BusyError{Lab: u.plan.Lab, Err: err}
 	}
 	if err != nil {
 		return "", fmt.Errorf("create the container: %w", err)
 	}
 	// API 1.41 takes one network at creation.
 	for _, i := range spec.Interfaces[1:] {
-		if err := e.client.NetworkConnect(ctx, networks[i.Network], made.ID, endpoint(i)); err != nil {
+		if err := u.client.NetworkConnect(ctx, networks[i.Network], made.ID, endpoint(i)); err != nil {
 			return made.ID, fmt.Errorf("connect to network %s: %w", i.Network, err)
 		}
 	}
+	if theirs != nil {
+		return made.ID, u.putBinary(ctx, made.ID, u.image.root)
+	}
 	return made.ID, nil
+}
+
+// takeOver makes the container one of the user's image, in which the node runs what
+// the image says. The image's environment is the node's; wslab's binary is static there.
+func takeOver(config *container.Config, name string, says *node.Image) error {
+	carried, err := says.Environ()
+	if err != nil {
+		return err
+	}
+	config.Image = name
+	config.Entrypoint = []string{nodeBinary}
+	config.User = "0" // the node sets the network up; it knows whom the program runs as
+	config.WorkingDir = "/"
+	config.Env = append(slices.DeleteFunc(config.Env, func(entry string) bool {
+		return !strings.HasPrefix(entry, "WSLAB_")
+	}), carried)
+	// The image's health check is about the image's own entry point.
+	config.Healthcheck = &container.HealthConfig{Test: []string{"NONE"}}
+	return nil
 }
 
 func (e *Engine) containerConfig(p *topology.Plan, index int, img *nodeImage) (*container.Config, error) {
@@ -65,6 +103,7 @@ func (e *Engine) containerConfig(p *topology.Plan, index int, img *nodeImage) (*
 		labelKind:   spec.Kind,
 		labelDigest: spec.Digest(),
 		labelIndex:  strconv.Itoa(index),
+		labelBinary: img.ref,
 	})
 	return &container.Config{
 		Image:      img.ref,
@@ -80,7 +119,7 @@ func (e *Engine) containerConfig(p *topology.Plan, index int, img *nodeImage) (*
 // hostConfig gives the node what it needs and nothing else.
 func hostConfig(spec *topology.NodeSpec, firstNetwork string) *container.HostConfig {
 	limit := int64(pidsLimit)
-	return &container.HostConfig{
+	host := &container.HostConfig{
 		NetworkMode:    container.NetworkMode(firstNetwork),
 		CapDrop:        []string{"ALL"},
 		CapAdd:         capabilities(spec.Needs),
@@ -102,11 +141,17 @@ func hostConfig(spec *topology.NodeSpec, firstNetwork string) *container.HostCon
 		},
 		Resources: container.Resources{PidsLimit: &limit},
 	}
+	if spec.Needs.Image != "" {
+		// Images expect what Docker gives by itself: to write, to change their user.
+		host.CapDrop, host.ReadonlyRootfs = nil, false
+	}
+	return host
 }
 
-// capabilities are those of the node and NET_ADMIN, with which every node sets its routes.
+// capabilities are those of the node and what every node needs: NET_ADMIN to set its routes and
+// the conditions of its links, NET_RAW to make packets arrive twice.
 func capabilities(needs topology.Needs) []string {
-	all := append([]string{"NET_ADMIN"}, needs.Capabilities...)
+	all := append([]string{"NET_ADMIN", "NET_RAW"}, needs.Capabilities...)
 	slices.Sort(all)
 	return slices.Compact(all)
 }

@@ -44,7 +44,10 @@ type Engine struct {
 	readyTimeout time.Duration
 }
 
-var _ engine.Engine = (*Engine)(nil)
+var (
+	_ engine.Engine  = (*Engine)(nil)
+	_ engine.Checker = (*Engine)(nil)
+)
 
 // New returns an engine. It does not speak to it yet: see [Engine.Probe]. What is
 // wrong with Options.Host or DOCKER_HOST is an [*engine.UnfitError].

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -22,7 +23,6 @@ func (e *Engine) Down(ctx context.Context, lab string, progress engine.Progress)
 	if lab == "" {
 		return fmt.Errorf("%w: it has no name", engine.ErrNoLab)
 	}
-	progress = progressOf(progress)
 	release, err := e.lock(ctx, lab, progress)
 	if err != nil {
 		return err
@@ -53,7 +53,7 @@ func (e *Engine) removeAll(ctx context.Context, lab string, progress engine.Prog
 		}
 		if !there.empty() {
 			found = true
-			progress("lab %s: removing %d nodes and %d networks", lab, len(there.containers), len(there.networks))
+			progress.Say("lab %s: removing %d nodes and %d networks", lab, len(there.containers), len(there.networks))
 		}
 		if err := e.removeInventory(ctx, there); err != nil {
 			return found, err
@@ -71,7 +71,7 @@ func (e *Engine) removeAll(ctx context.Context, lab string, progress engine.Prog
 
 func (e *Engine) removeInventory(ctx context.Context, i *inventory) error {
 	var nodes, networks []string
-	for _, c := range i.containers {
+	for _, c := range slices.Concat(i.visitors, i.containers) {
 		nodes = append(nodes, c.ID)
 	}
 	for _, n := range i.networks {

@@ -2,9 +2,7 @@ package docker
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"net/url"
 	"os"
 	"os/exec"
 	"runtime"
@@ -22,33 +20,23 @@ import (
 // ended it. An [*engine.UnfitError] says that it cannot be done here: not on
 // Linux, not as root, or the engine is on another machine.
 func (l *lab) Exec(ctx context.Context, node string, cmd engine.Command) (int, error) {
-	if err := nsexec.Permitted(); err != nil {
-		return 0, &engine.UnfitError{
-			Problem: fmt.Sprintf("exec enters the network namespace of a node, and %v", err),
-			Remedy:  "run it with sudo, on a Linux machine that has its own Docker engine",
-			Err:     err,
-		}
+	if unfit := l.engine.mayEnter(); unfit != nil {
+		return 0, unfit
 	}
 	full, err := l.running(ctx, node)
 	if err != nil {
-		return 0, of(node, err)
+		return 0, l.of(node, err)
 	}
 	netns, err := l.engine.netns(full)
 	if err != nil {
 		return 0, err
 	}
-	o := nsexec.Options{
-		Args: cmd.Args,
-		Env:  append(cmd.Env, "WSLAB_NODE="+node, "WSLAB_LAB="+l.plan.Lab),
+	spec, ok := l.plan.Node(node)
+	if !ok {
+		return 0, l.of(node, engine.NoNode(l.plan.Lab))
 	}
-	if spec, ok := l.plan.Node(node); ok {
-		o.Hosts = spec.Hosts
-	}
-	for _, n := range l.plan.Nodes {
-		if n.CA != nil {
-			o.CA = n.CA.CertPEM
-		}
-	}
+	o := nsexec.Inside(spec, cmd.Args)
+	o.Env = append(o.Env, cmd.Env...)
 	program := nsexec.Command(ctx, l.engine.binary, netns, o)
 	program.Stdin, program.Stdout, program.Stderr = cmd.Stdin, cmd.Stdout, cmd.Stderr
 	return run(program)
@@ -58,15 +46,11 @@ func (l *lab) Exec(ctx context.Context, node string, cmd engine.Command) (int, e
 func run(cmd *exec.Cmd) (int, error) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
-	err := cmd.Run()
-	var exit *exec.ExitError
-	switch {
-	case err == nil:
-		return 0, nil
-	case errors.As(err, &exit):
-		return exitCode(exit), nil
+	code, err := nsexec.ExitCode(cmd.Run())
+	if err != nil {
+		return 0, fmt.Errorf("exec: %w", err)
 	}
-	return 0, fmt.Errorf("exec: %w", err)
+	return code, nil
 }
 
 // netns returns the path of the container's network namespace, and makes sure
@@ -77,9 +61,6 @@ func (e *Engine) netns(c *container.InspectResponse) (string, error) {
 	elsewhere := &engine.UnfitError{
 		Problem: fmt.Sprintf("exec enters the network namespace of a node, and the Docker engine at %s is not on this machine", host),
 		Remedy:  "run it where the engine is",
-	}
-	if u, err := url.Parse(host); err != nil || u.Scheme != "unix" {
-		return "", elsewhere
 	}
 	path := fmt.Sprintf("/proc/%d/ns/net", c.State.Pid)
 	ours, err := os.Stat(path)

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"sync"
 
 	cerrdefs "github.com/containerd/errdefs"
@@ -21,9 +22,7 @@ type nodeImage struct {
 	root *rootfs
 	ref  string
 
-	mu sync.Mutex
-	// imported says that this process brought the image in.
-	imported bool
+	mu sync.Mutex // held by who imports it
 }
 
 // newNodeImage works out the image of the binary without bringing it in.
@@ -54,7 +53,6 @@ func (e *Engine) ensureImage(ctx context.Context, img *nodeImage) error {
 	if !cerrdefs.IsNotFound(err) {
 		return fmt.Errorf("node image: %w", err)
 	}
-	img.imported = true
 	return whole(ctx, func(ctx context.Context) error { return e.importImage(ctx, img) })
 }
 
@@ -94,17 +92,21 @@ func importResult(report io.Reader) error {
 	}
 }
 
-// removeImages removes the node images, of whatever build, that no container uses.
+// removeImages removes the node images, of whatever build, that no container uses and no
+// lab that is coming up.
 func (e *Engine) removeImages(ctx context.Context) error {
 	images, err := e.client.ImageList(ctx, image.ListOptions{All: true, Filters: filters.NewArgs(filters.Arg("label", labelImage))})
 	if err != nil {
 		return fmt.Errorf("node images: %w", err)
 	}
 	for _, img := range images {
+		if slices.ContainsFunc(img.RepoTags, e.used) {
+			continue
+		}
 		_, err := e.client.ImageRemove(ctx, img.ID, image.RemoveOptions{PruneChildren: true})
 		// A conflict means that a container uses it: its lab will remove it. Two
 		// that remove the same image at once get all sorts of errors.
-		if err != nil && !cerrdefs.IsConflict(err) && !e.imageGone(ctx, img.ID) {
+		if err != nil && !cerrdefs.IsConflict(err) && !cerrdefs.IsNotFound(err) && !e.imageGone(ctx, img.ID) {
 			return fmt.Errorf("remove the node image %s: %w", img.ID, err)
 		}
 	}

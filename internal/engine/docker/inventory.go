@@ -22,9 +22,11 @@ import (
 type inventory struct {
 	containers []container.Summary
 	networks   []network.Summary
+	// visitors are containers beside nodes, which belong to no plan.
+	visitors []container.Summary
 }
 
-func (i *inventory) empty() bool { return len(i.containers)+len(i.networks) == 0 }
+func (i *inventory) empty() bool { return len(i.containers)+len(i.networks)+len(i.visitors) == 0 }
 
 // whole says whether the lab looks like one that had come up: every node was made and started.
 func (i *inventory) whole() bool {
@@ -54,6 +56,13 @@ func (e *Engine) inventory(ctx context.Context, lab string) (*inventory, error) 
 	if err := group.Wait(); err != nil {
 		return nil, fmt.Errorf("what the Docker engine holds: %w", err)
 	}
+	visits := func(c container.Summary) bool { return c.Labels[labelVisitor] != "" }
+	for _, c := range i.containers {
+		if visits(c) {
+			i.visitors = append(i.visitors, c)
+		}
+	}
+	i.containers = slices.DeleteFunc(i.containers, visits)
 	slices.SortFunc(i.containers, func(a, b container.Summary) int { return byIndex(a.Labels, b.Labels) })
 	slices.SortFunc(i.networks, func(a, b network.Summary) int { return byIndex(a.Labels, b.Labels) })
 	return &i, nil
@@ -132,5 +141,9 @@ func (e *Engine) Labs(ctx context.Context) ([]engine.LabStatus, error) {
 	if err != nil {
 		return nil, err
 	}
-	return i.labs(), nil
+	all := i.labs()
+	for n := range all {
+		all[n].Tied = e.claimed(all[n].Name)
+	}
+	return all, nil
 }

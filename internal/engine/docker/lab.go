@@ -8,7 +8,6 @@ import (
 	"maps"
 	"net/netip"
 	"slices"
-	"syscall"
 
 	cerrdefs "github.com/containerd/errdefs"
 	"github.com/docker/docker/api/types/container"
@@ -34,7 +33,7 @@ func (l *lab) roster() []topology.NodeSpec {
 	known := make(map[string]topology.NodeSpec)
 	for _, n := range l.plan.Nodes {
 		for name, addr := range n.Hosts {
-			if _, ok := l.plan.Node(name); !ok {
+			if _, ok := l.plan.Node(name); !ok && topology.ValidName(name) { // NODE.NETWORK is no node
 				known[name] = topology.NodeSpec{Name: name, Hosts: map[string]netip.Addr{name: addr}}
 			}
 		}
@@ -84,30 +83,22 @@ func (l *lab) status(ctx context.Context, spec *topology.NodeSpec) (engine.NodeS
 	return s, nil
 }
 
+// addrs of a node; of one that is gone the address that others know.
 func addrs(spec *topology.NodeSpec) []string {
-	all := []string{}
-	for _, i := range spec.Interfaces {
-		all = append(all, i.Addr.Addr().String())
-	}
-	if len(all) == 0 {
-		if addr, ok := spec.Hosts[spec.Name]; ok {
-			all = append(all, addr.String())
-		}
+	all := engine.Addrs(spec)
+	if addr, ok := spec.Hosts[spec.Name]; ok && len(all) == 0 {
+		all = append(all, addr.String())
 	}
 	return all
 }
 
 // exitDetail says why a container has ended: the kernel's reason, and the node's last words.
 func (l *lab) exitDetail(ctx context.Context, full container.InspectResponse) string {
-	why := exitReason(full.State)
 	lines, err := l.engine.lastStderr(ctx, full.ID, 1)
-	if err != nil || len(lines) == 0 {
-		return why
+	if err != nil {
+		lines = nil // there is nothing to add, then
 	}
-	if why == "" {
-		return lines[0]
-	}
-	return why + ": " + lines[0]
+	return engine.Detail(exitReason(full.State), lines)
 }
 
 // exitReason says why a container ended, as far as the engine knows.
@@ -119,20 +110,19 @@ func exitReason(s *container.State) string {
 		return s.Error
 	case s.Status == container.StateCreated:
 		return "never started"
-	case s.ExitCode > 128 && s.ExitCode < 128+65:
-		return fmt.Sprintf("ended by signal %d, %s", s.ExitCode-128, syscall.Signal(s.ExitCode-128))
-	case s.ExitCode != 0:
-		return fmt.Sprintf("exit code %d", s.ExitCode)
 	}
-	return ""
+	return engine.ExitReason(s.ExitCode)
 }
 
 func (l *lab) container(node string) string { return containerName(l.plan.Lab, node) }
 
 // of adds the node to an error of one of its methods.
-func of(node string, err error) error {
-	if err == nil {
+func (l *lab) of(node string, err error) error {
+	switch {
+	case err == nil:
 		return nil
+	case cerrdefs.IsNotFound(err):
+		err = engine.NoNode(l.plan.Lab)
 	}
 	return fmt.Errorf("node %s: %w", node, err)
 }
@@ -142,17 +132,13 @@ func (l *lab) running(ctx context.Context, node string) (*container.InspectRespo
 	full, err := l.engine.client.ContainerInspect(ctx, l.container(node))
 	switch {
 	case cerrdefs.IsNotFound(err):
-		return nil, fmt.Errorf("lab %s has no such node", l.plan.Lab)
+		return nil, engine.NoNode(l.plan.Lab)
 	case err != nil:
 		return nil, err
 	case full.State.Paused:
 		return nil, errors.New("it is paused")
 	case !full.State.Running:
-		detail := l.exitDetail(ctx, full)
-		if detail != "" {
-			detail = " (" + detail + ")"
-		}
-		return nil, fmt.Errorf("it does not run%s", detail)
+		return nil, engine.NotRunning(l.exitDetail(ctx, full))
 	}
 	return &full, nil
 }
@@ -163,11 +149,11 @@ func (l *lab) running(ctx context.Context, node string) (*container.InspectRespo
 func (l *lab) Attach(ctx context.Context, node string) (io.ReadWriteCloser, error) {
 	full, err := l.running(ctx, node)
 	if err != nil {
-		return nil, of(node, err)
+		return nil, l.of(node, err)
 	}
 	a, err := l.engine.attach(ctx, full.ID)
 	if err != nil {
-		return nil, of(node, err)
+		return nil, l.of(node, err)
 	}
 	return a, nil
 }
@@ -176,19 +162,19 @@ func (l *lab) Attach(ctx context.Context, node string) (io.ReadWriteCloser, erro
 func (l *lab) Logs(ctx context.Context, node string, follow bool) (io.ReadCloser, error) {
 	s, err := l.engine.logs(ctx, l.container(node), container.LogsOptions{ShowStdout: true, ShowStderr: true, Follow: follow})
 	if err != nil {
-		return nil, of(node, err)
+		return nil, l.of(node, err)
 	}
 	return s, nil
 }
 
 // Pause freezes the node's processes. A paused node can be paused again.
 func (l *lab) Pause(ctx context.Context, node string) error {
-	return of(node, ignoreConflict(ctx, l, node, true, l.engine.client.ContainerPause(ctx, l.container(node))))
+	return l.of(node, ignoreConflict(ctx, l, node, true, l.engine.client.ContainerPause(ctx, l.container(node))))
 }
 
 // Resume continues the node's processes. It does nothing to a running node.
 func (l *lab) Resume(ctx context.Context, node string) error {
-	return of(node, ignoreConflict(ctx, l, node, false, l.engine.client.ContainerUnpause(ctx, l.container(node))))
+	return l.of(node, ignoreConflict(ctx, l, node, false, l.engine.client.ContainerUnpause(ctx, l.container(node))))
 }
 
 // ignoreConflict drops an error when the node is as it should be all the same.

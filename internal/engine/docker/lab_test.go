@@ -145,7 +145,7 @@ func TestStreams(t *testing.T) {
 		}
 		_ = conn.Close()
 		_, err = l.Attach(t.Context(), "server")
-		if want := "node server: it does not run (exit code 3: enough)"; err == nil || err.Error() != want {
+		if want := "node server: it does not run (exit code 3: enough); wslab up starts it again"; err == nil || err.Error() != want {
 			t.Errorf("attach: %v, want %s", err, want)
 		}
 		if _, err := l.Attach(t.Context(), "nobody"); err == nil || !strings.Contains(err.Error(), "node nobody: lab "+p.Lab+" has no such node") {

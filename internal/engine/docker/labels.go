@@ -30,6 +30,11 @@ const (
 	// labelNode and labelKind are on containers.
 	labelNode = "wslab.node"
 	labelKind = "wslab.kind"
+	// labelVisitor is on containers that are beside a node, and names it; see [lab.RunImage].
+	labelVisitor = "wslab.visitor"
+	// labelBinary, on containers, is the node image of the wslab that runs in it,
+	// whatever image the container is of.
+	labelBinary = "wslab.binary"
 
 	// labelNetwork, on networks, is the planned network as JSON.
 	labelNetwork = "wslab.network"

@@ -7,48 +7,82 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"os"
 	"syscall"
 
 	"github.com/wslab/wslab/internal/engine"
 )
 
-// A lab is changed by one process of a machine at a time. The lock is a
-// listening socket in the abstract namespace (unix(7)): the kernel takes it away
+// A lab is changed by one process of a machine at a time, and may be one process's own. Such a
+// lock is a listening socket in the abstract namespace (unix(7)): the kernel takes it away
 // with the process however that ends, and no file is left.
 //
 // Processes on different machines that use one engine do not see each other's
-// lock. They meet in the names of containers and networks, of which the engine
+// locks. They meet in the names of containers and networks, of which the engine
 // allows each once.
 
-func (e *Engine) lockAddress(lab string) string {
+// What a lock is about.
+const (
+	changing = "lab" // the lab is being changed
+	owning   = "run" // it is the holder's own
+)
+
+func (e *Engine) lockAddress(what, lab string) string {
 	sum := sha256.Sum256([]byte(e.client.DaemonHost() + "\n" + lab))
-	return "@wslab-lab-" + hex.EncodeToString(sum[:])[:32]
+	return "@wslab-" + what + "-" + hex.EncodeToString(sum[:])[:32]
 }
 
-// tryLock takes the lab's lock, or returns a busyError. The lock ends with release.
+// tryLock takes the lab's lock, or returns an [*engine.BusyError]. The lock ends with release.
 func (e *Engine) tryLock(lab string) (release func(), err error) {
-	l, err := net.Listen("unix", e.lockAddress(lab))
-	if errors.Is(err, syscall.EADDRINUSE) {
-		return nil, &busyError{lab: lab}
-	}
-	if err != nil {
-		return nil, fmt.Errorf("lock of lab %s: %w", lab, err)
-	}
-	return func() { _ = l.Close() }, nil
+	l, err := e.take(changing, lab)
+	return func() { _ = l.Close() }, err
 }
 
 // lock takes the lab's lock when whoever has it is done.
 func (e *Engine) lock(ctx context.Context, lab string, progress engine.Progress) (release func(), err error) {
+	l, err := e.await(ctx, changing, lab, progress, "waiting for another wslab that is changing lab %s")
+	return func() { _ = l.Close() }, err
+}
+
+// Claim makes a lab this process's own; see [engine.Claimer].
+func (e *Engine) Claim(ctx context.Context, lab string, progress engine.Progress) (held *os.File, err error) {
+	l, err := e.await(ctx, owning, lab, progress, "waiting for another wslab that plays on lab %s")
+	if err != nil {
+		return nil, err
+	}
+	held, err = l.File()
+	if errClose := l.Close(); err == nil {
+		err = errClose
+	}
+	return held, err
+}
+
+// claimed says whether the lab is a process's own.
+func (e *Engine) claimed(lab string) bool { return listening(e.lockAddress(owning, lab)) }
+
+func (e *Engine) take(what, lab string) (*net.UnixListener, error) {
+	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: e.lockAddress(what, lab), Net: "unix"})
+	if errors.Is(err, syscall.EADDRINUSE) {
+		return nil, &engine.BusyError{Lab: lab}
+	}
+	if err != nil {
+		return nil, fmt.Errorf("lock of lab %s: %w", lab, err)
+	}
+	return l, nil
+}
+
+// await takes a lock when whoever has it is done, and says once that it waits.
+func (e *Engine) await(ctx context.Context, what, lab string, progress engine.Progress, waiting string) (*net.UnixListener, error) {
 	for said := false; ; said = true {
-		release, err = e.tryLock(lab)
-		var busy *busyError
+		l, err := e.take(what, lab)
+		var busy *engine.BusyError
 		if !errors.As(err, &busy) {
-			return release, err
+			return l, err
 		}
 		if !said {
-			progress("waiting for another wslab that is changing lab %s", lab)
+			progress.Say(waiting, lab)
 		}
-		if err := e.awaitRelease(ctx, lab); err != nil {
+		if err := awaitRelease(ctx, e.lockAddress(what, lab)); err != nil {
 			return nil, err
 		}
 	}
@@ -56,9 +90,9 @@ func (e *Engine) lock(ctx context.Context, lab string, progress engine.Progress)
 
 // awaitRelease returns when the holder has gone: it never accepts a connection,
 // and the kernel ends those that wait when its socket is closed.
-func (e *Engine) awaitRelease(ctx context.Context, lab string) error {
+func awaitRelease(ctx context.Context, address string) error {
 	var d net.Dialer
-	conn, err := d.DialContext(ctx, "unix", e.lockAddress(lab))
+	conn, err := d.DialContext(ctx, "unix", address)
 	if err != nil {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)

@@ -4,6 +4,7 @@ package docker
 
 import (
 	"context"
+	"os"
 
 	"github.com/wslab/wslab/internal/engine"
 )
@@ -16,3 +17,14 @@ func (e *Engine) tryLock(string) (release func(), err error) { return func() {},
 func (e *Engine) lock(context.Context, string, engine.Progress) (release func(), err error) {
 	return func() {}, nil
 }
+
+// Claim claims nothing; see [engine.Claimer].
+func (e *Engine) Claim(context.Context, string, engine.Progress) (held *os.File, err error) {
+	return os.Open(os.DevNull)
+}
+
+func (e *Engine) claimed(string) bool { return false }
+
+func (e *Engine) useImage(string, string) (release func(), err error) { return func() {}, nil }
+
+func (e *Engine) used(string) bool { return false }

@@ -6,10 +6,11 @@ import (
 	"fmt"
 	"io"
 	"strconv"
-	"strings"
 
 	"github.com/docker/docker/api/types/container"
 	"github.com/docker/docker/pkg/stdcopy"
+
+	"github.com/wslab/wslab/internal/engine"
 )
 
 // logStream is what a node wrote to its standard output and error, line by line.
@@ -79,8 +80,7 @@ func (l *lineWriter) flush() error {
 	return err
 }
 
-// lastStderr returns the last lines of the node's standard error. Of a Go panic it
-// returns the first lines instead: the last ones of a stack say nothing.
+// lastStderr returns the last words of the node, see [engine.LastWords].
 func (e *Engine) lastStderr(ctx context.Context, id string, n int) ([]string, error) {
 	s, err := e.logs(ctx, id, container.LogsOptions{ShowStderr: true, Tail: strconv.Itoa(max(n, 500))})
 	if err != nil {
@@ -93,15 +93,5 @@ func (e *Engine) lastStderr(ctx context.Context, id string, n int) ([]string, er
 	if err != nil {
 		return nil, fmt.Errorf("log of the container: %w", err)
 	}
-	text := strings.TrimSpace(string(raw))
-	if text == "" {
-		return nil, nil
-	}
-	lines := strings.Split(text, "\n")
-	for i, line := range lines {
-		if strings.HasPrefix(line, "panic: ") || strings.HasPrefix(line, "fatal error: ") {
-			return lines[i:min(i+n, len(lines))], nil
-		}
-	}
-	return lines[max(0, len(lines)-n):], nil
+	return engine.LastWords(string(raw), n), nil
 }

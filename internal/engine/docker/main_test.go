@@ -139,6 +139,9 @@ func newPlan(t testing.TB, e *Engine) *topology.Plan {
 	for i := range p.Nodes {
 		n := &p.Nodes[i]
 		n.Lab, n.Source, n.File, n.Speed, n.Hosts = lab, "test", p.File, p.Speed, hosts
+		if n.CA == nil {
+			n.CA = &topology.Authority{CertPEM: "certificate\n"}
+		}
 	}
 	t.Cleanup(func() { cleanUp(t, e, lab) })
 	return p
@@ -147,7 +150,7 @@ func newPlan(t testing.TB, e *Engine) *topology.Plan {
 // freePrefixes returns ranges in 10.0.0.0/8 that no network of the engine has.
 func freePrefixes(t testing.TB, e *Engine, n int) []netip.Prefix {
 	t.Helper()
-	taken, err := e.Taken(t.Context(), "")
+	taken, err := e.taken(t.Context(), "")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -55,10 +55,13 @@ func (e *Engine) createNetwork(ctx context.Context, p *topology.Plan, index int)
 	})
 	switch {
 	case cerrdefs.IsConflict(err):
-		return "", fmt.Errorf("network %s: %w", n.Name, &busyError{lab: p.Lab, err: err})
+		return "", fmt.Errorf("network %s: %w", n.Name, &engine.BusyError{Lab: p.Lab, Err: err})
 	case err != nil && strings.Contains(strings.ToLower(err.Error()), "overlap"):
 		// The engine has no type for this error.
-		return "", fmt.Errorf("network %s: %w: %s (%w)", n.Name, engine.ErrRangeTaken, n.Prefix, err)
+		return "", fmt.Errorf("network %s: %w", n.Name, &engine.RangeTakenError{
+			Taken: []topology.PlannedNetwork{{Name: n.Name, Prefix: n.Prefix}},
+			Err:   fmt.Errorf("%s (%w)", n.Prefix, err),
+		})
 	case err != nil:
 		return "", fmt.Errorf("network %s: %w", n.Name, err)
 	}
@@ -101,12 +104,17 @@ func removalError(err error) error {
 	return fmt.Errorf("remove the network: %w", err)
 }
 
-// Taken returns the ranges of all networks of the engine but the lab's own.
-func (e *Engine) Taken(ctx context.Context, lab string) ([]topology.PlannedNetwork, error) {
+// taken returns the ranges of all networks of the engine but the lab's own.
+func (e *Engine) taken(ctx context.Context, lab string) ([]topology.PlannedNetwork, error) {
 	all, err := e.client.NetworkList(ctx, network.ListOptions{})
 	if err != nil {
 		return nil, fmt.Errorf("networks of the Docker engine: %w", err)
 	}
+	return takenBy(all, lab), nil
+}
+
+// takenBy are the ranges of those networks that are not the lab's own.
+func takenBy(all []network.Summary, lab string) []topology.PlannedNetwork {
 	var taken []topology.PlannedNetwork
 	for _, n := range all {
 		if owner, ok := n.Labels[labelLab]; ok && owner == lab {
@@ -116,7 +124,22 @@ func (e *Engine) Taken(ctx context.Context, lab string) ([]topology.PlannedNetwo
 			taken = append(taken, topology.PlannedNetwork{Name: n.Name, Prefix: prefix})
 		}
 	}
-	return taken, nil
+	return taken
+}
+
+// free says whether the ranges of the networks that are to be made are.
+func free(p *topology.Plan, d *engine.Difference, taken []topology.PlannedNetwork) error {
+	for _, n := range p.Networks {
+		if _, kept := d.KeptNetworks[n.Name]; kept {
+			continue
+		}
+		for _, t := range taken {
+			if t.Prefix.Overlaps(n.Prefix) {
+				return &engine.RangeTakenError{Taken: taken, Err: fmt.Errorf("network %s: %s is network %s of the Docker engine", n.Name, n.Prefix, t.Name)}
+			}
+		}
+	}
+	return nil
 }
 
 // ranges of a network of the engine.

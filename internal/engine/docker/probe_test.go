@@ -85,3 +85,42 @@ func TestProbe(t *testing.T) {
 		}
 	}
 }
+
+func TestChecks(t *testing.T) {
+	t.Setenv("DOCKER_HOST", "")
+	silent, err := New(Options{Host: "unix:///nonexistent.sock"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct {
+		name        string
+		engine      *Engine
+		answers     engine.Verdict
+		api         engine.Verdict
+		found, todo string
+	}{
+		{"new", fake(t, "1.56", "linux"), engine.OK, engine.OK, "1.56", ""},
+		{"too old", fake(t, "1.40", "linux"), engine.OK, engine.Unfit, "is too old: its API is 1.40", "upgrade it to Docker 20.10"},
+		{"Windows", fake(t, "1.56", "windows"), engine.Unfit, engine.Untried, "", ""},
+		{"nobody there", silent, engine.Unfit, engine.Untried, "", ""},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			defer func() { _ = tt.engine.Close() }()
+			checks := tt.engine.Checks(t.Context())
+			if len(checks) != 3 {
+				t.Fatalf("%+v", checks)
+			}
+			answers, api, enter := checks[0], checks[1], checks[2]
+			if answers.Verdict != tt.answers || api.Verdict != tt.api || !strings.Contains(api.Found, tt.found) || !strings.Contains(api.Remedy, tt.todo) {
+				t.Errorf("%+v", checks)
+			}
+			if tt.answers == engine.Unfit && (answers.Found == "" || answers.Remedy == "") {
+				t.Errorf("%+v", answers)
+			}
+			// None of these is an engine of this machine that could be entered, but the last.
+			if tt.engine != silent && enter.Verdict != engine.Lacking {
+				t.Errorf("%+v", enter)
+			}
+		})
+	}
+}

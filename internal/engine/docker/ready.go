@@ -4,10 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/wslab/wslab/internal/control"
+	"github.com/wslab/wslab/internal/engine"
 	"github.com/wslab/wslab/internal/trace"
 )
 
@@ -93,7 +93,7 @@ func (w *watch) await(ctx context.Context) error {
 			}
 		case <-ctx.Done():
 			if errors.Is(context.Cause(ctx), errNotReady) {
-				return fmt.Errorf("%w within %s%s", errNotReady, w.engine.readyTimeout, w.lastWords(ctx))
+				return fmt.Errorf("%w within %s%s", errNotReady, w.engine.readyTimeout, engine.Indent(w.lastWords(ctx)))
 			}
 			return context.Cause(ctx)
 		}
@@ -110,25 +110,20 @@ func (w *watch) failure(ctx context.Context, said string) error {
 	case <-w.conn.Done():
 	case <-ctx.Done():
 	}
-	text := "ended before it was ready"
+	ended := &engine.EndedError{Said: said, LastWords: w.lastWords(ctx)}
 	if full, err := w.engine.client.ContainerInspect(ctx, w.id); err == nil && full.State != nil {
-		if why := exitReason(full.State); why != "" {
-			text += " (" + why + ")"
-		}
+		ended.Reason = exitReason(full.State)
 	}
-	if said != "" {
-		text += ": " + said
-	}
-	return errors.New(text + w.lastWords(ctx))
+	return ended
 }
 
-// lastWords are the last lines of the node's standard error, indented below an error.
-func (w *watch) lastWords(ctx context.Context) string {
+// lastWords are the last lines of the node's standard error.
+func (w *watch) lastWords(ctx context.Context) []string {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), exitGrace)
 	defer cancel()
 	lines, err := w.engine.lastStderr(ctx, w.id, 10)
-	if err != nil || len(lines) == 0 {
-		return ""
+	if err != nil {
+		return nil
 	}
-	return "\n  " + strings.Join(lines, "\n  ")
+	return lines
 }

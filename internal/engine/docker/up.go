@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/docker/docker/api/types/container"
+	"github.com/docker/docker/api/types/image"
 	"github.com/docker/docker/api/types/network"
 	"golang.org/x/sync/errgroup"
 
@@ -18,8 +19,9 @@ import (
 const (
 	// atOnce bounds how many containers and networks the engine is asked to work
 	// on at a time. An engine is bound by its processors: more does not make it
-	// faster, and with a hundred nodes at a time it would miss its own deadlines.
-	atOnce = 16
+	// faster, bends the timing of what plays meanwhile, and with a hundred nodes at a
+	// time it would miss its own deadlines.
+	atOnce = 4
 	// undoTimeout bounds the removal of what a failed Up has made.
 	undoTimeout = time.Minute
 )
@@ -30,6 +32,10 @@ type up struct {
 	plan     *topology.Plan
 	progress engine.Progress
 	image    *nodeImage
+	cgroup   string // that the nodes' own are made in, "" for the engine's choice
+	theirs   *userImages
+	// unused ends our claim to the image.
+	unused func()
 
 	// slots are taken by requests that keep the engine busy.
 	slots chan struct{}
@@ -47,7 +53,7 @@ type up struct {
 // of its networks or the wslab binary differs, or when it does not run.
 //
 // Errors: an error that names the node and holds the last lines of its standard
-// error; [engine.ErrRangeTaken]; an [*engine.UnfitError] when the binary
+// error; [*engine.RangeTakenError]; an [*engine.UnfitError] when the binary
 // cannot be a node. Another wslab that changes the same lab is an error.
 func (e *Engine) Up(ctx context.Context, p *topology.Plan, progress engine.Progress) (engine.Changes, error) {
 	release, err := e.tryLock(p.Lab)
@@ -57,12 +63,15 @@ func (e *Engine) Up(ctx context.Context, p *topology.Plan, progress engine.Progr
 	defer release()
 	u := &up{
 		Engine:   e,
+		theirs:   newUserImages(e, progress),
 		plan:     p,
-		progress: progressOf(progress),
+		progress: progress,
 		slots:    make(chan struct{}, atOnce),
 		networks: make(map[string]*promise),
 		imported: newPromise(),
+		unused:   func() {},
 	}
+	defer func() { u.unused() }()
 	changes, err := u.run(ctx)
 	if err == nil {
 		return changes, nil
@@ -76,53 +85,79 @@ func (e *Engine) Up(ctx context.Context, p *topology.Plan, progress engine.Progr
 func (u *up) run(ctx context.Context) (engine.Changes, error) {
 	u.negotiate(ctx)
 	var there *inventory
+	var taken []topology.PlannedNetwork
 	group, lookCtx := errgroup.WithContext(ctx)
 	group.Go(func() (err error) {
 		there, err = u.inventory(lookCtx, u.plan.Lab)
 		return err
 	})
 	group.Go(func() (err error) {
+		taken, err = u.taken(lookCtx, u.plan.Lab)
+		return err
+	})
+	group.Go(func() (err error) {
 		u.image, err = u.newNodeImage(lookCtx)
+		return err
+	})
+	group.Go(func() (err error) {
+		u.cgroup, err = u.findCgroup(lookCtx)
 		return err
 	})
 	if err := group.Wait(); err != nil {
 		return engine.Changes{}, err
 	}
-	d := there.difference(u.plan, u.image.ref)
-	d.say(u.plan.Lab, u.progress)
-	if err := u.removeStale(ctx, d); err != nil {
+	unused, err := u.useImage(u.image.ref, u.plan.Lab)
+	if err != nil {
 		return engine.Changes{}, err
 	}
-	return d.changes, u.make(ctx, d)
+	u.unused = unused
+	d := there.difference(u.plan, u.image.ref)
+	if err := free(u.plan, d, taken); err != nil {
+		return engine.Changes{}, err
+	}
+	// A pull takes long and may fail: nothing is changed before it.
+	for _, n := range u.plan.Nodes {
+		if _, kept := d.KeptNodes[n.Name]; kept || n.Needs.Image == "" {
+			continue
+		}
+		if _, err := u.theirs.get(ctx, n.Needs.Image); err != nil {
+			return engine.Changes{}, fmt.Errorf("node %s: %w", n.Name, err)
+		}
+	}
+	d.Changes.Say(u.plan.Lab, u.progress)
+	if err := u.removeStale(ctx, there, d); err != nil {
+		return engine.Changes{}, err
+	}
+	return d.Changes, u.make(ctx, there, d)
 }
 
 // removeStale removes nodes and then networks that differ or are not in the plan.
-func (u *up) removeStale(ctx context.Context, d *difference) error {
+func (u *up) removeStale(ctx context.Context, there *inventory, d *engine.Difference) error {
 	var nodes, networks []string
-	for _, c := range d.staleNodes {
-		nodes = append(nodes, c.ID)
+	for _, i := range d.StaleNodes {
+		nodes = append(nodes, there.containers[i].ID)
 	}
-	for _, n := range d.staleNetworks {
-		networks = append(networks, n.ID)
+	for _, i := range d.StaleNetworks {
+		networks = append(networks, there.networks[i].ID)
 	}
 	return u.removeParts(ctx, nodes, networks)
 }
 
 // make makes what is missing, each part as soon as those it needs are there, and
 // returns when every node of the plan has said that it is ready.
-func (u *up) make(ctx context.Context, d *difference) error {
+func (u *up) make(ctx context.Context, there *inventory, d *engine.Difference) error {
 	for _, n := range u.plan.Networks {
 		u.networks[n.Name] = newPromise()
 	}
 	group, ctx := errgroup.WithContext(ctx)
 	for k, n := range u.plan.Networks {
-		if id := d.keptNetworks[n.Name]; id != "" {
-			u.networks[n.Name].keep(id)
+		if i, kept := d.KeptNetworks[n.Name]; kept {
+			u.networks[n.Name].keep(there.networks[i].ID)
 			continue
 		}
 		group.Go(func() error { return u.makeNetwork(ctx, k) })
 	}
-	if len(d.keptNodes) < len(u.plan.Nodes) {
+	if len(d.KeptNodes) < len(u.plan.Nodes) {
 		group.Go(func() error {
 			if err := u.ensureImage(ctx, u.image); err != nil {
 				return err
@@ -135,8 +170,8 @@ func (u *up) make(ctx context.Context, d *difference) error {
 		group.Go(func() error {
 			name := u.plan.Nodes[k].Name
 			var err error
-			if kept, ok := d.keptNodes[name]; ok {
-				err = u.keepNode(ctx, name, kept)
+			if i, kept := d.KeptNodes[name]; kept {
+				err = u.keepNode(ctx, name, there.containers[i])
 			} else {
 				err = u.startNode(ctx, k)
 			}
@@ -181,7 +216,8 @@ func (u *up) slot(ctx context.Context) (release func(), err error) {
 // ownOrTaken tells a range taken by another lab from one taken by another wslab
 // that is bringing the same lab up: planning anew would not help there.
 func (u *up) ownOrTaken(ctx context.Context, planned topology.PlannedNetwork, err error) error {
-	if !errors.Is(err, engine.ErrRangeTaken) {
+	var overlap *engine.RangeTakenError
+	if !errors.As(err, &overlap) {
 		return err
 	}
 	// An engine reserves the range of a network before it lists the network.
@@ -195,8 +231,9 @@ func (u *up) ownOrTaken(ctx context.Context, planned topology.PlannedNetwork, er
 				continue
 			}
 			if n.Labels[labelLab] == u.plan.Lab {
-				return &busyError{lab: u.plan.Lab, err: fmt.Errorf("network %s is there already", n.Name)}
+				return &engine.BusyError{Lab: u.plan.Lab, Err: fmt.Errorf("network %s is there already", n.Name)}
 			}
+			overlap.Taken = takenBy(all, u.plan.Lab)
 			return err
 		}
 		time.Sleep(settleTime)
@@ -207,7 +244,7 @@ func (u *up) ownOrTaken(ctx context.Context, planned topology.PlannedNetwork, er
 // keepNode makes sure that a node which was there works.
 func (u *up) keepNode(ctx context.Context, name string, c container.Summary) error {
 	if c.State == container.StatePaused {
-		u.progress("node %s was paused: it goes on", name)
+		u.progress.Say("node %s was paused: it goes on", name)
 		if err := u.client.ContainerUnpause(ctx, c.ID); err != nil {
 			return fmt.Errorf("resume: %w", err)
 		}
@@ -245,12 +282,19 @@ func (u *up) launch(ctx context.Context, index int) (*watch, error) {
 	if _, err := u.imported.wait(ctx); err != nil {
 		return nil, err
 	}
+	var theirs *image.InspectResponse
+	if spec.Needs.Image != "" {
+		var err error
+		if theirs, err = u.theirs.get(ctx, spec.Needs.Image); err != nil {
+			return nil, err
+		}
+	}
 	release, err := u.slot(ctx)
 	if err != nil {
 		return nil, err
 	}
 	defer release()
-	id, err := u.makeNode(ctx, index, networks)
+	id, err := u.makeNode(ctx, index, theirs, networks)
 	if err != nil {
 		return nil, err
 	}
@@ -270,11 +314,11 @@ func (u *up) launch(ctx context.Context, index int) (*watch, error) {
 
 // makeNode creates a container. Should another lab's down have taken the image
 // away at this moment, it is imported again.
-func (u *up) makeNode(ctx context.Context, index int, networks map[string]string) (id string, err error) {
+func (u *up) makeNode(ctx context.Context, index int, theirs *image.InspectResponse, networks map[string]string) (id string, err error) {
 	const tries = 3
 	for try := 1; ; try++ {
 		err = whole(ctx, func(ctx context.Context) error {
-			id, err = u.createContainer(ctx, u.plan, index, u.image, networks)
+			id, err = u.createContainer(ctx, index, theirs, networks)
 			if id != "" {
 				u.mu.Lock()
 				u.madeNodes = append(u.madeNodes, id)
@@ -296,11 +340,12 @@ func (u *up) undo(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), undoTimeout)
 	defer cancel()
 	if len(u.madeNodes)+len(u.madeNetworks) > 0 {
-		u.progress("lab %s: removing what was made", u.plan.Lab)
+		u.progress.Say("lab %s: removing what was made", u.plan.Lab)
 	}
 	err := u.removeParts(ctx, u.madeNodes, u.madeNetworks)
-	if u.image != nil && u.image.imported {
-		err = errors.Join(err, u.removeImages(ctx))
+	u.unused()
+	if u.image != nil {
+		err = errors.Join(err, u.removeImages(ctx)) // another lab's down may have left it to us
 	}
 	return err
 }

@@ -4,10 +4,12 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net"
 	"net/netip"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -92,7 +94,8 @@ func TestLab(t *testing.T) {
 	})
 	t.Run("confined", func(t *testing.T) {
 		status := mustAsk[string](t, l, "router", "read", "/proc/self/status")
-		for _, want := range []string{"CapEff:\t0000000000001000\n", "CapBnd:\t0000000000001000\n", "NoNewPrivs:\t1\n"} {
+		// NET_ADMIN and NET_RAW, bits 12 and 13 of capabilities(7), and no other.
+		for _, want := range []string{"CapEff:\t0000000000003000\n", "CapBnd:\t0000000000003000\n", "NoNewPrivs:\t1\n"} {
 			if !strings.Contains(status, want) {
 				t.Errorf("no %q in\n%s", want, status)
 			}
@@ -151,11 +154,11 @@ func TestLab(t *testing.T) {
 		t.Errorf("lab %s is not listed", p.Lab)
 	})
 	t.Run("taken", func(t *testing.T) {
-		own, err := e.Taken(t.Context(), p.Lab)
+		own, err := e.taken(t.Context(), p.Lab)
 		if err != nil {
 			t.Fatal(err)
 		}
-		all, err := e.Taken(t.Context(), "another")
+		all, err := e.taken(t.Context(), "another")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -431,7 +434,7 @@ func TestTwoAtOnce(t *testing.T) {
 		}()
 	}
 	first := <-results // the loser has nothing to do but to say so
-	var busy *busyError
+	var busy *engine.BusyError
 	if !errors.As(first.err, &busy) {
 		t.Errorf("the loser says %v", first.err)
 	}
@@ -465,7 +468,7 @@ func TestTwoAtOnceFromTwoMachines(t *testing.T) {
 		}()
 	}
 	for range 2 {
-		var busy *busyError
+		var busy *engine.BusyError
 		if err := <-errs; err != nil && !errors.As(err, &busy) {
 			t.Errorf("neither up nor busy: %v", err)
 		}
@@ -476,7 +479,7 @@ func TestTwoAtOnceFromTwoMachines(t *testing.T) {
 	nothingLeft(t, e, p.Lab)
 }
 
-// A range that somebody took after Taken had answered is told apart from other errors.
+// A range that somebody has is told apart from other errors, with what is taken.
 func TestRangeTaken(t *testing.T) {
 	e := newEngine(t, staticNode)
 	p := newPlan(t, e)
@@ -485,7 +488,8 @@ func TestRangeTaken(t *testing.T) {
 	q.Lab = p.Lab + "x"
 	t.Cleanup(func() { cleanUp(t, e, q.Lab) })
 	_, err := e.Up(t.Context(), q, t.Logf)
-	if !errors.Is(err, engine.ErrRangeTaken) {
+	var taken *engine.RangeTakenError
+	if !errors.As(err, &taken) || !slices.ContainsFunc(taken.Taken, func(n topology.PlannedNetwork) bool { return n.Prefix == p.Networks[0].Prefix }) {
 		t.Fatal(err)
 	}
 	if l := left(t, e, q.Lab); len(l) > 0 {
@@ -569,5 +573,61 @@ func TestLabsShareTheImage(t *testing.T) {
 	running.Wait()
 	for _, p := range plans {
 		nothingLeft(t, e, p.Lab)
+	}
+}
+
+// A lab that a process has claimed is listed as its own, and who else claims it waits until then.
+func TestClaim(t *testing.T) {
+	e := newEngine(t, staticNode)
+	p := newPlan(t, e)
+	mustUp(t, e, p)
+	tied := func() bool {
+		t.Helper()
+		all, err := e.Labs(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		i := slices.IndexFunc(all, func(s engine.LabStatus) bool { return s.Name == p.Lab })
+		if i < 0 {
+			t.Fatalf("lab %s is not listed: %v", p.Lab, all)
+		}
+		return all[i].Tied
+	}
+	if tied() {
+		t.Error("tied to nobody")
+	}
+	first, err := e.Claim(t.Context(), p.Lab, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !tied() {
+		t.Error("claimed, and not tied")
+	}
+	waits := make(chan string, 1)
+	claimed := make(chan error)
+	var second *os.File
+	go func() {
+		var err error
+		second, err = e.Claim(t.Context(), p.Lab, func(format string, args ...any) { waits <- fmt.Sprintf(format, args...) })
+		claimed <- err
+	}()
+	if got, want := <-waits, "waiting for another wslab that plays on lab "+p.Lab; got != want {
+		t.Errorf("%q, want %q", got, want)
+	}
+	interrupted, interrupt := context.WithCancelCause(t.Context())
+	interrupt(errors.New("enough"))
+	if _, err := e.Claim(interrupted, p.Lab, nil); err == nil || err.Error() != "enough" {
+		t.Errorf("an interrupted claim: %v", err)
+	}
+	_ = first.Close()
+	if err := <-claimed; err != nil {
+		t.Fatal(err)
+	}
+	if !tied() {
+		t.Error("claimed by the second, and not tied")
+	}
+	_ = second.Close()
+	if tied() {
+		t.Error("tied to nobody any more")
 	}
 }

@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"sync"
 	"time"
+
+	"golang.org/x/sync/errgroup"
+	"golang.org/x/sys/unix"
 
 	"github.com/wslab/wslab/internal/engine"
 	"github.com/wslab/wslab/topology"
@@ -15,63 +17,138 @@ import (
 // thousand of them on a small machine take seconds.
 const readyWithin = 2 * time.Minute
 
+// atOnce bounds how many machines are being made at a time. What is slow about it,
+// a namespace and a process, the kernel does on one processor each.
+const atOnce = 4
+
 // apply makes the lab equal to the plan: what differs is replaced, what is not
-// in the plan goes. Nodes are started together.
-func (s *supervisor) apply(plan *topology.Plan, progress engine.Progress) (changes engine.Changes, err error) {
+// in the plan goes. Nodes are started together. When it fails or ctx ends, what it
+// has made is gone again.
+func (s *supervisor) apply(ctx context.Context, plan *topology.Plan, progress engine.Progress) (changes engine.Changes, err error) {
 	if plan == nil {
 		return changes, errors.New("no plan")
 	}
 	s.applying.Lock()
 	defer s.applying.Unlock()
-	changed := s.dropNetworks(plan, &changes)
-	replaced := s.dropNodes(plan, changed, &changes)
-	if err := s.addNetworks(plan, &changes); err != nil {
-		return changes, err
-	}
+	d := s.difference(plan)
+	d.Changes.Say(plan.Lab, progress)
+	s.dropStale(d)
+	before := s.setPlan(plan)
+	made, err := s.addNetworks(plan)
 	var missing []*machine
-	for _, spec := range plan.Nodes {
-		if _, ok := s.machine(spec.Name); ok {
-			continue
-		}
-		m := newMachine(spec)
-		missing = append(missing, m)
-		if replaced[spec.Name] {
-			changes.Replaced = append(changes.Replaced, spec.Name)
-		} else {
-			changes.Created = append(changes.Created, spec.Name)
-		}
+	if err == nil {
+		missing, err = s.addNodes(ctx, plan, progress)
 	}
+	if err == nil {
+		return d.Changes, nil
+	}
+	progress.Say("lab %s: removing what was made", plan.Lab)
+	for _, m := range missing {
+		s.drop(m)
+	}
+	for _, network := range made {
+		s.dropNetwork(network)
+	}
+	s.setPlan(before)
+	return engine.Changes{}, err
+}
+
+// setPlan returns the one before.
+func (s *supervisor) setPlan(p *topology.Plan) *topology.Plan {
 	s.mu.Lock()
-	s.plan = plan
-	s.mu.Unlock()
-	if len(missing) == 0 {
-		return changes, nil
+	defer s.mu.Unlock()
+	before := s.plan
+	s.plan = p
+	return before
+}
+
+// difference compares what is there with the plan. The names of the parts are
+// those of the maps, in order.
+func (s *supervisor) difference(plan *topology.Plan) *difference {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	d := &difference{networks: sortedKeys(s.bridges), nodes: sortedKeys(s.machines)}
+	var networks, nodes []engine.Part
+	for _, name := range d.networks {
+		networks = append(networks, engine.Part{Name: name, Digest: s.bridges[name].digest, Usable: true})
 	}
-	progress("starting %d nodes", len(missing))
-	if err := s.startAll(missing); err != nil {
-		for _, m := range missing {
+	for _, name := range d.nodes {
+		m := s.machines[name]
+		nodes = append(nodes, engine.Part{Name: name, Digest: m.digest, Usable: !m.hasEnded()})
+	}
+	d.Difference = engine.Compare(plan, networks, nodes)
+	return d
+}
+
+// difference names the parts that were compared.
+type difference struct {
+	*engine.Difference
+	networks, nodes []string
+}
+
+// dropStale removes what cannot stay.
+func (s *supervisor) dropStale(d *difference) {
+	for _, i := range d.StaleNetworks {
+		s.dropNetwork(d.networks[i])
+	}
+	for _, i := range d.StaleNodes {
+		if m, ok := s.machine(d.nodes[i]); ok {
 			s.drop(m)
 		}
-		return changes, err
 	}
-	return changes, nil
+}
+
+// dropNetwork removes a bridge.
+func (s *supervisor) dropNetwork(name string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	_ = s.links.LinkDel(s.bridges[name].Bridge) // what is left of it goes with the lab
+	delete(s.bridges, name)
+}
+
+// addNodes starts the nodes that are missing, and lets those that were paused go on.
+func (s *supervisor) addNodes(ctx context.Context, plan *topology.Plan, progress engine.Progress) (missing []*machine, err error) {
+	for _, spec := range plan.Nodes {
+		m, ok := s.machine(spec.Name)
+		switch {
+		case !ok:
+			missing = append(missing, newMachine(spec))
+		case m.isPaused():
+			progress.Say("node %s was paused: it goes on", spec.Name)
+			if err := m.signal(unix.SIGCONT); err != nil {
+				return missing, err
+			}
+		}
+	}
+	return missing, s.startAll(ctx, missing)
 }
 
 // startAll starts machines side by side and waits until each is ready.
-func (s *supervisor) startAll(machines []*machine) error {
-	ctx, cancel := context.WithTimeoutCause(context.Background(), readyWithin,
+func (s *supervisor) startAll(ctx context.Context, machines []*machine) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, readyWithin,
 		fmt.Errorf("not ready within %s", readyWithin))
 	defer cancel()
-	var wg sync.WaitGroup
-	errs := make([]error, len(machines))
-	for i, m := range machines {
-		if errs[i] = s.start(m); errs[i] != nil {
-			break
+	all := ctx
+	group, ctx := errgroup.WithContext(all)
+	starting := make(chan struct{}, atOnce)
+	for _, m := range machines {
+		starting <- struct{}{}
+		if ctx.Err() != nil {
+			break // one has failed, or nobody waits any more
 		}
-		wg.Go(func() { errs[i] = m.awaitReady(ctx) })
+		group.Go(func() error {
+			err := s.start(m)
+			<-starting
+			if err != nil {
+				return err
+			}
+			return m.awaitReady(ctx)
+		})
 	}
-	wg.Wait()
-	return errors.Join(errs...)
+	if err := group.Wait(); err != nil {
+		return err
+	}
+	return context.Cause(all) // it may have ended before the last was begun
 }
 
 // start makes a machine's namespace, plugs it into its networks and runs its node.
@@ -120,73 +197,6 @@ func (s *supervisor) drop(m *machine) {
 	}
 }
 
-// dropNetworks removes the networks that differ or are not in the plan, and
-// returns the names of those that differ.
-func (s *supervisor) dropNetworks(plan *topology.Plan, changes *engine.Changes) map[string]bool {
-	wanted := make(map[string]string)
-	for _, n := range plan.Networks {
-		wanted[n.Name] = n.Digest()
-	}
-	changed := make(map[string]bool)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for _, name := range sortedKeys(s.bridges) {
-		b := s.bridges[name]
-		digest, keep := wanted[name]
-		if keep && digest == b.digest {
-			continue
-		}
-		_ = s.links.LinkDel(b.Bridge) // what is left of it goes with the lab
-		delete(s.bridges, name)
-		if keep {
-			changed[name] = true
-			changes.Replaced = append(changes.Replaced, "network "+name)
-		} else {
-			changes.Removed = append(changes.Removed, "network "+name)
-		}
-	}
-	return changed
-}
-
-// dropNodes removes the nodes that differ, are on a network that does, have
-// ended, or are not in the plan, and returns those that are to come back.
-func (s *supervisor) dropNodes(plan *topology.Plan, changedNetworks map[string]bool, changes *engine.Changes) map[string]bool {
-	wanted := make(map[string]*topology.NodeSpec)
-	for i := range plan.Nodes {
-		wanted[plan.Nodes[i].Name] = &plan.Nodes[i]
-	}
-	s.mu.Lock()
-	var gone []*machine
-	replaced := make(map[string]bool)
-	for _, name := range sortedKeys(s.machines) {
-		m := s.machines[name]
-		spec, keep := wanted[name]
-		if keep && spec.Digest() == m.digest && !m.hasEnded() && !onAny(spec, changedNetworks) {
-			continue
-		}
-		gone = append(gone, m)
-		if keep {
-			replaced[name] = true
-		} else {
-			changes.Removed = append(changes.Removed, name)
-		}
-	}
-	s.mu.Unlock()
-	for _, m := range gone {
-		s.drop(m)
-	}
-	return replaced
-}
-
-func onAny(spec *topology.NodeSpec, networks map[string]bool) bool {
-	for _, i := range spec.Interfaces {
-		if networks[i.Network] {
-			return true
-		}
-	}
-	return false
-}
-
 func (m *machine) hasEnded() bool {
 	select {
 	case <-m.ended:
@@ -196,8 +206,15 @@ func (m *machine) hasEnded() bool {
 	}
 }
 
-// addNetworks makes the bridges that are missing.
-func (s *supervisor) addNetworks(plan *topology.Plan, changes *engine.Changes) error {
+// isPaused says whether the node's processes were stopped.
+func (m *machine) isPaused() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.paused
+}
+
+// addNetworks makes the bridges that are missing and returns the names of those that it made.
+func (s *supervisor) addNetworks(plan *topology.Plan) (made []string, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, n := range plan.Networks {
@@ -207,21 +224,10 @@ func (s *supervisor) addNetworks(plan *topology.Plan, changes *engine.Changes) e
 		s.counter++
 		b, err := addBridge(s.links, s.counter)
 		if err != nil {
-			return fmt.Errorf("network %s: %w", n.Name, err)
+			return made, fmt.Errorf("network %s: %w", n.Name, err)
 		}
 		s.bridges[n.Name] = &bridge{b, n.Digest()}
-		if !containsReplaced(changes, n.Name) {
-			changes.Created = append(changes.Created, "network "+n.Name)
-		}
+		made = append(made, n.Name)
 	}
-	return nil
-}
-
-func containsReplaced(c *engine.Changes, network string) bool {
-	for _, r := range c.Replaced {
-		if r == "network "+network {
-			return true
-		}
-	}
-	return false
+	return made, nil
 }

@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
-	"maps"
 	"os"
 	"os/exec"
 	"syscall"
@@ -25,14 +24,7 @@ func insideCommand(spec topology.NodeSpec, r request) (*exec.Cmd, error) {
 	if err != nil {
 		return nil, err
 	}
-	hosts := maps.Clone(spec.Hosts)
-	if len(spec.Interfaces) > 0 {
-		hosts[spec.Name] = spec.Interfaces[0].Addr.Addr()
-	}
-	o := nsexec.Options{Args: r.Args, Hosts: hosts, Env: []string{"WSLAB_LAB=" + spec.Lab, "WSLAB_NODE=" + spec.Name}}
-	if spec.CA != nil {
-		o.CA = spec.CA.CertPEM
-	}
+	o := nsexec.Inside(&spec, r.Args)
 	cmd := nsexec.Command(context.Background(), self, ownNetNS, o)
 	if cmd.Err != nil {
 		return nil, cmd.Err

@@ -14,6 +14,7 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -23,8 +24,10 @@ import (
 
 // Lab is a running instance. It is safe for concurrent use.
 type Lab struct {
-	files labFiles
-	plan  *topology.Plan
+	engine *Engine
+	files  labFiles
+	plan   *topology.Plan
+	tied   bool
 }
 
 // Plan as it is running.
@@ -35,22 +38,47 @@ func (l *Lab) open(ctx context.Context, r request, files ...*os.File) (*net.Unix
 	conn, stale, err := l.files.dial()
 	if err != nil {
 		if stale {
-			l.files.cleanStale()
+			l.engine.cleanStale(l.files)
+		}
+		if l.plan != nil && errors.Is(err, engine.ErrNoLab) {
+			err = fmt.Errorf("lab %s is not there any more: %w", l.files.name, err)
 		}
 		return nil, nil, reply{}, err
 	}
 	stop := context.AfterFunc(ctx, func() { _ = conn.Close() })
 	defer stop()
-	p, rest, err := ask(conn, r, nil, files...)
-	if err != nil {
-		_ = conn.Close()
-		if ctx.Err() != nil {
-			err = context.Cause(ctx)
-		}
-		return nil, nil, p, fmt.Errorf("lab %s: %w", l.files.name, err)
+	p, rest, err := l.engine.askSoon(conn, r, files...)
+	if err == nil {
+		return conn, rest, p, nil
 	}
-	return conn, rest, p, nil
+	_ = conn.Close()
+	switch {
+	case ctx.Err() != nil:
+		err = fmt.Errorf("lab %s: %w", l.files.name, context.Cause(ctx))
+	case errors.Is(err, errForeign):
+		err = &damagedError{l.files.name, l.files.socket(), err}
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		err = &silentError{l.files.name, l.engine.patience, err}
+	default:
+		err = fmt.Errorf("lab %s: %w", l.files.name, err)
+	}
+	return nil, nil, p, err
 }
+
+// silentError says that a supervisor does not answer.
+type silentError struct {
+	lab   string
+	after time.Duration
+	err   error
+}
+
+// Error says what to do about it.
+func (e *silentError) Error() string {
+	return fmt.Sprintf("lab %s: its supervisor has not answered for %s: it is stopped, or the machine is overloaded\n  try again, or take the lab away: wslab down %s", e.lab, e.after, e.lab)
+}
+
+// Unwrap returns the cause.
+func (e *silentError) Unwrap() error { return e.err }
 
 // ask is open for requests that one reply answers.
 func (l *Lab) ask(ctx context.Context, r request) (reply, error) {
@@ -78,6 +106,7 @@ func (l *Lab) Nodes(ctx context.Context) ([]engine.NodeStatus, error) {
 // numbers in the lab's PID namespace.
 func hostPIDs(supervisor int) map[int]int {
 	outside := make(map[int]int)
+	depth := len(pidNumbers(fmt.Sprintf("/proc/%d/status", supervisor))) - 1
 	tasks, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", supervisor))
 	if err != nil {
 		return outside
@@ -88,21 +117,13 @@ func hostPIDs(supervisor int) map[int]int {
 			continue
 		}
 		for _, child := range fieldsInt(string(children)) {
-			if inside := pidInside(child); inside != 0 {
-				outside[inside] = child
+			// A node may be in a PID namespace further inside.
+			if numbers := pidNumbers(fmt.Sprintf("/proc/%d/status", child)); depth >= 0 && depth < len(numbers) {
+				outside[numbers[depth]] = child
 			}
 		}
 	}
 	return outside
-}
-
-// pidInside returns a process's number in its innermost PID namespace.
-func pidInside(pid int) int {
-	numbers := pidNumbers(fmt.Sprintf("/proc/%d/status", pid))
-	if len(numbers) == 0 {
-		return 0
-	}
-	return numbers[len(numbers)-1]
 }
 
 // pidNumbers returns a process's numbers, from the PID namespace of that /proc inwards.

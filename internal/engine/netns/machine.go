@@ -20,9 +20,13 @@ import (
 	"github.com/wslab/wslab/internal/engine"
 	"github.com/wslab/wslab/internal/node"
 	"github.com/wslab/wslab/internal/nodespec"
+	"github.com/wslab/wslab/internal/nsexec"
 	"github.com/wslab/wslab/internal/trace"
 	"github.com/wslab/wslab/topology"
 )
+
+// keepStderr is how much of the end of a node's standard error is kept to say why it has ended.
+const keepStderr = 64 << 10
 
 // machine is a node: its network namespace and its processes.
 type machine struct {
@@ -37,10 +41,12 @@ type machine struct {
 	mu       sync.Mutex
 	process  *os.Process // nil before the start
 	programs map[int]*os.Process
+	entered  bool // by a program of exec, which may have left others behind
 	paused   bool
 	exited   bool
 	exitCode int
-	lastErr  string // last line of standard error
+	stderr   []byte // the end of standard error
+	said     string // the node's own word for why it stopped
 
 	ready  chan struct{} // closed at the first node.ready
 	ended  chan struct{} // closed when the process is gone and its output read
@@ -74,6 +80,11 @@ func (m *machine) start() error {
 	cmd.Env = []string{spec, "GODEBUG=netdns=go", node.PrivateEtc + "=1"}
 	// A mount namespace of its own, for its own /etc/hosts.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: unix.CLONE_NEWNS, Setpgid: true}
+	if m.spec.Needs.Processes {
+		// The kernel ends everything in a PID namespace with its first process.
+		cmd.SysProcAttr.Cloneflags |= unix.CLONE_NEWPID
+		cmd.Env = append(cmd.Env, "PATH="+os.Getenv("PATH"))
+	}
 	stdin, err := cmd.StdinPipe()
 	if err != nil {
 		return err
@@ -103,32 +114,31 @@ func (m *machine) follow(cmd *exec.Cmd, stdout, stderr io.Reader) {
 		control.ForEachLine(stdout, func(line []byte) {
 			m.stdout.append(line)
 			m.all.append(line)
-			if e, ok := control.ParseEvent(line); ok && e.Type == trace.Ready {
+			e, ok := control.ParseEvent(line)
+			switch {
+			case !ok:
+			case e.Type == trace.Ready:
 				m.readyN.Do(func() { close(m.ready) })
+			case e.Type == trace.Stopped:
+				m.mu.Lock()
+				m.said = e.Err
+				m.mu.Unlock()
 			}
 		})
 	})
 	reading.Go(func() {
 		control.ForEachLine(stderr, func(line []byte) {
 			m.all.append(line)
-			if text := strings.TrimSpace(string(line)); text != "" {
-				m.mu.Lock()
-				m.lastErr = text
-				m.mu.Unlock()
-			}
+			m.mu.Lock()
+			m.stderr = append(m.stderr, line...)
+			m.stderr = m.stderr[max(0, len(m.stderr)-keepStderr):]
+			m.mu.Unlock()
 		})
 	})
 	reading.Wait()
-	err := cmd.Wait()
+	_ = cmd.Wait() // the state says it
 	m.mu.Lock()
-	m.exited = true
-	m.exitCode = cmd.ProcessState.ExitCode()
-	if ws, ok := cmd.ProcessState.Sys().(syscall.WaitStatus); ok && ws.Signaled() {
-		m.exitCode = 128 + int(ws.Signal())
-		m.lastErr = "killed by signal: " + ws.Signal().String()
-	} else if m.lastErr == "" && err != nil {
-		m.lastErr = err.Error()
-	}
+	m.exited, m.exitCode = true, nsexec.Code(cmd.ProcessState)
 	m.mu.Unlock()
 	m.stdout.end()
 	m.all.end()
@@ -143,7 +153,10 @@ func (m *machine) awaitReady(ctx context.Context) error {
 	case <-m.ended:
 		m.mu.Lock()
 		defer m.mu.Unlock()
-		return fmt.Errorf("node %s ended before it was ready (exit code %d): %s", m.spec.Name, m.exitCode, m.lastErr)
+		ended := &engine.EndedError{
+			Reason: engine.ExitReason(m.exitCode), Said: m.said, LastWords: engine.LastWords(string(m.stderr), 10),
+		}
+		return fmt.Errorf("node %s: %w", m.spec.Name, ended)
 	case <-ctx.Done():
 		return fmt.Errorf("node %s: %w", m.spec.Name, context.Cause(ctx))
 	}
@@ -159,7 +172,8 @@ func (m *machine) status(s *engine.NodeStatus) {
 		s.State = engine.Missing
 		return
 	case m.exited:
-		s.State, s.ExitCode, s.Detail = engine.Exited, m.exitCode, m.lastErr
+		s.State, s.ExitCode = engine.Exited, m.exitCode
+		s.Detail = m.detail()
 	case m.paused:
 		s.State = engine.Paused
 	}
@@ -168,19 +182,71 @@ func (m *machine) status(s *engine.NodeStatus) {
 	}
 }
 
+// detail says why the node has ended. The caller holds mu.
+func (m *machine) detail() string {
+	return engine.Detail(engine.ExitReason(m.exitCode), engine.LastWords(string(m.stderr), 1))
+}
+
+// notRunning says so of a node that has ended, nil of one that runs.
+func (m *machine) notRunning() error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if !m.exited {
+		return nil
+	}
+	return fmt.Errorf("node %s: %w", m.spec.Name, engine.NotRunning(m.detail()))
+}
+
 // signal sends a signal to every process of the node: its own and the programs in it.
 func (m *machine) signal(sig syscall.Signal) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.exited {
-		return fmt.Errorf("node %s has ended", m.spec.Name)
+		return fmt.Errorf("node %s: %w", m.spec.Name, engine.NotRunning(m.detail()))
 	}
 	m.paused = sig == unix.SIGSTOP
 	err := unix.Kill(-m.process.Pid, sig)
 	for pid := range m.programs {
 		err = errors.Join(err, unix.Kill(-pid, sig))
 	}
+	// Programs may have left their process group. One that is born meanwhile is found
+	// at the second look.
+	for range 2 {
+		for _, pid := range m.inhabitants() {
+			_ = unix.Kill(pid, sig) // it may have ended
+		}
+	}
 	return err
+}
+
+// inhabitants are the processes in the machine's network namespace, as far as /proc
+// shows them; none where nothing but the node itself was ever started there.
+func (m *machine) inhabitants() []int {
+	if m.ns.file == nil || !m.entered && !m.spec.Needs.Processes {
+		return nil
+	}
+	// Where the kernel does not let us have a /proc of our own, this one numbers
+	// processes as the host does.
+	if self, err := os.Readlink("/proc/self"); err != nil || self != strconv.Itoa(os.Getpid()) {
+		return nil
+	}
+	ours, err := m.ns.file.Stat()
+	if err != nil {
+		return nil
+	}
+	dirs, err := filepath.Glob("/proc/[0-9]*")
+	if err != nil {
+		return nil
+	}
+	var pids []int
+	for _, d := range dirs {
+		theirs, err := os.Stat(filepath.Join(d, "ns/net"))
+		pid, errNumber := strconv.Atoi(filepath.Base(d))
+		if err == nil && errNumber == nil && pid != os.Getpid() && os.SameFile(ours, theirs) {
+			pids = append(pids, pid)
+		}
+	}
+	return pids
 }
 
 // owns says whether os/exec waits for that process.
@@ -200,6 +266,9 @@ func (m *machine) stop() {
 	}
 	for pid := range m.programs {
 		_ = unix.Kill(-pid, unix.SIGKILL)
+	}
+	for _, pid := range m.inhabitants() { // what a program has left behind
+		_ = unix.Kill(pid, unix.SIGKILL)
 	}
 	m.mu.Unlock()
 	if started {
@@ -262,6 +331,7 @@ func (s *supervisor) exec(m *machine, r request, files []*os.File, rest *bufio.R
 			return err
 		}
 		m.programs[cmd.Process.Pid] = cmd.Process
+		m.entered = true
 		return nil
 	})
 	if err != nil {
@@ -276,12 +346,5 @@ func (s *supervisor) exec(m *machine, r request, files []*os.File, rest *bufio.R
 	m.mu.Lock()
 	delete(m.programs, pid)
 	m.mu.Unlock()
-	var exit *exec.ExitError
-	if errors.As(err, &exit) {
-		if ws, ok := exit.Sys().(syscall.WaitStatus); ok && ws.Signaled() {
-			return 128 + int(ws.Signal()), nil
-		}
-		return exit.ExitCode(), nil
-	}
-	return 0, err
+	return nsexec.ExitCode(err)
 }

@@ -1,9 +1,10 @@
 package netns
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"net"
-	"net/netip"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -43,6 +44,18 @@ func addBridge(h *netlink.Handle, index int) (*netlink.Bridge, error) {
 // process is in it.
 type namespace struct{ file *os.File }
 
+// withoutIPv6 keeps IPv6 off the interfaces that the calling thread's namespace will
+// get, as Docker does: labs are IPv4. Each end of a link would announce itself to
+// every other on its bridge, which for a thousand nodes is half of the start. The
+// loopback interface keeps its ::1.
+func withoutIPv6() error {
+	err := os.WriteFile("/proc/sys/net/ipv6/conf/default/disable_ipv6", []byte("1"), 0)
+	if errors.Is(err, fs.ErrNotExist) { // a kernel without it
+		return nil
+	}
+	return err
+}
+
 // newNamespace makes one, with the sysctls set, and calls inside while the
 // calling thread is in it: a process that inside starts is born there.
 func newNamespace(sysctls map[string]string, inside func(namespace) error) (namespace, error) {
@@ -76,6 +89,10 @@ func enterNew(sysctls map[string]string) (namespace, error) {
 	if err != nil {
 		return namespace{}, fmt.Errorf("network namespace: %w", err)
 	}
+	if err := withoutIPv6(); err != nil {
+		_ = file.Close()
+		return namespace{}, fmt.Errorf("network namespace: %w", err)
+	}
 	for key, value := range sysctls {
 		path := filepath.Join("/proc/sys", strings.ReplaceAll(key, ".", "/"))
 		if err := os.WriteFile(path, []byte(value), 0); err != nil {
@@ -100,13 +117,6 @@ func (n namespace) do(f func() error) error {
 	return <-done
 }
 
-// hardwareAddr is derived from the address, as Docker does it: a node that is
-// replaced is found again by neighbours that remember it.
-func hardwareAddr(a netip.Addr) net.HardwareAddr {
-	ip := a.As4()
-	return net.HardwareAddr{0x02, 0x42, ip[0], ip[1], ip[2], ip[3]}
-}
-
 // unplug takes a link away at once; by itself it would go some time after its
 // namespace, and answer until then.
 func unplug(h *netlink.Handle, port string) {
@@ -121,7 +131,7 @@ func plug(h *netlink.Handle, n namespace, bridge *netlink.Bridge, port string, n
 	attrs.Name = port
 	attrs.MasterIndex = bridge.Index
 	attrs.Flags |= net.FlagUp
-	veth := &netlink.Veth{LinkAttrs: attrs, PeerName: name, PeerNamespace: netlink.NsFd(int(n.file.Fd())), PeerHardwareAddr: hardwareAddr(i.Addr.Addr())}
+	veth := &netlink.Veth{LinkAttrs: attrs, PeerName: name, PeerNamespace: netlink.NsFd(int(n.file.Fd())), PeerHardwareAddr: i.HardwareAddr()}
 	if err := h.LinkAdd(veth); err != nil {
 		return fmt.Errorf("link to network %s: %w", i.Network, err)
 	}

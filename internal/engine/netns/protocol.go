@@ -20,6 +20,7 @@ import (
 const (
 	opPlan     = "plan"     // the plan as it runs
 	opApply    = "apply"    // make the lab equal to a plan
+	opSettled  = "settled"  // when nothing is being applied
 	opNodes    = "nodes"    // how each node is
 	opAttach   = "attach"   // from then on the connection is the node's control stream
 	opLogs     = "logs"     // from then on the connection carries the node's output
@@ -38,6 +39,9 @@ type request struct {
 	Args   []string       `json:"args,omitempty"`
 	Env    []string       `json:"env,omitempty"`
 	Dir    string         `json:"dir,omitempty"`
+	// Leave asks that a lab that was made equal to Plan no longer ends with its owner. It has
+	// taken effect when the reply comes.
+	Leave bool `json:"leave,omitempty"`
 }
 
 // reply is one line of JSON. Lines with Progress come before the last one.
@@ -45,6 +49,7 @@ type reply struct {
 	Progress string              `json:"progress,omitempty"`
 	Error    string              `json:"error,omitempty"`
 	Plan     *topology.Plan      `json:"plan,omitempty"`
+	Tied     bool                `json:"tied,omitempty"` // the lab ends with the process that has it
 	Changes  *engine.Changes     `json:"changes,omitempty"`
 	Nodes    []engine.NodeStatus `json:"nodes,omitempty"`
 	Exit     int                 `json:"exit,omitempty"`
@@ -145,12 +150,15 @@ func closeAll(files []*os.File) {
 // the connection is read from rest.
 func ask(conn *net.UnixConn, r request, progress engine.Progress, files ...*os.File) (p reply, rest *bufio.Reader, err error) {
 	if err := send(conn, r, files...); err != nil {
+		if gone(err) {
+			err = errSupervisorGone
+		}
 		return p, nil, err
 	}
 	rest = bufio.NewReader(conn)
 	for {
 		line, err := rest.ReadBytes('\n')
-		if errors.Is(err, io.EOF) || errors.Is(err, unix.ECONNRESET) {
+		if gone(err) {
 			err = errSupervisorGone
 		}
 		if err != nil {
@@ -158,13 +166,11 @@ func ask(conn *net.UnixConn, r request, progress engine.Progress, files ...*os.F
 		}
 		p = reply{}
 		if err := json.Unmarshal(line, &p); err != nil {
-			return p, nil, fmt.Errorf("answer of the supervisor: %w", err)
+			return p, nil, fmt.Errorf("%w: %w", errForeign, err)
 		}
 		switch {
 		case p.Progress != "":
-			if progress != nil {
-				progress("%s", p.Progress)
-			}
+			progress.Say("%s", p.Progress)
 		case p.Error != "":
 			return p, rest, errRemote(p.Error)
 		default:
@@ -172,6 +178,14 @@ func ask(conn *net.UnixConn, r request, progress engine.Progress, files ...*os.F
 		}
 	}
 }
+
+// gone says whether the other end of a connection is.
+func gone(err error) bool {
+	return errors.Is(err, io.EOF) || errors.Is(err, unix.ECONNRESET) || errors.Is(err, unix.EPIPE)
+}
+
+// errForeign says that something else than a supervisor answers.
+var errForeign = errors.New("what answers there is not this version of wslab")
 
 // errSupervisorGone says that the supervisor ended in the middle, and the lab with it.
 var errSupervisorGone = errors.New("the lab's supervisor has ended, and every node with it; start the lab again with: wslab up")

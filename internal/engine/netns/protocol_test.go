@@ -84,7 +84,7 @@ func TestStaleSocketIsNoLab(t *testing.T) {
 	if _, stale, err := f.dial(); !errors.Is(err, engine.ErrNoLab) || !stale {
 		t.Errorf("a dead socket: %v, %v", stale, err)
 	}
-	f.cleanStale()
+	(&Engine{dir: f.dir}).cleanStale(f)
 	if _, err := os.Stat(f.socket()); !os.IsNotExist(err) {
 		t.Errorf("it is still there: %v", err)
 	}

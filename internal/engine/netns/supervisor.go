@@ -12,7 +12,9 @@ import (
 	"os/signal"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"syscall"
+	"time"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
@@ -21,19 +23,29 @@ import (
 	"github.com/wslab/wslab/topology"
 )
 
-// listenerFD is the descriptor on which the supervisor finds its listening socket.
-const listenerFD = 3
+// The descriptors on which the supervisor finds its listening socket, and the pipe whose other
+// end whoever has started it holds.
+const (
+	listenerFD = 3
+	ownerFD    = 4
+)
 
 // Supervise is the supervisor of one lab. It is started by Up as the first process
 // of new user, PID, mount and network namespaces, so that when it ends, by whatever
 // cause, the kernel ends every process and namespace of the lab with it.
 func Supervise(ctx context.Context) error {
+	unix.CloseOnExec(ownerFD) // nodes and programs have no part in it
 	file := os.NewFile(listenerFD, "listener")
 	l, err := net.FileListener(file)
 	if err != nil {
 		return fmt.Errorf("the supervisor is started by up, not by hand: %w", err)
 	}
-	_ = file.Close()
+	// Whoever connects learns from the kernel who it is that listens: this process, not
+	// the one that has made the socket.
+	err = errors.Join(os.NewSyscallError("listen", unix.Listen(listenerFD, unix.SOMAXCONN)), file.Close())
+	if err != nil {
+		return err
+	}
 	listener, ok := l.(*net.UnixListener)
 	if !ok {
 		return errors.New("the supervisor's listener is not a unix socket")
@@ -52,6 +64,8 @@ func Supervise(ctx context.Context) error {
 		return err
 	}
 	go s.reapOrphans()
+	go s.heedOwner(os.NewFile(ownerFD, "owner"))
+	go heedSocket(listener.Addr().String())
 	context.AfterFunc(ctx, func() { _ = listener.Close() })
 	for {
 		conn, err := listener.AcceptUnix()
@@ -62,12 +76,41 @@ func Supervise(ctx context.Context) error {
 	}
 }
 
+// heedOwner ends the lab when the process that has started it is gone, unless that has
+// left the lab to itself before. Nothing is ever written to the pipe.
+func (s *supervisor) heedOwner(owner *os.File) {
+	defer func() { _ = owner.Close() }()
+	_, _ = owner.Read(make([]byte, 1))
+	if !s.tied.Load() {
+		return
+	}
+	// Standard error is the log, which the next command reads.
+	fmt.Fprintln(os.Stderr, "the command that had brought it up ended without taking it down")
+	os.Exit(1)
+}
+
+// lookAtSocket is how often a supervisor looks whether its socket is still there.
+const lookAtSocket = time.Second
+
+// heedSocket ends the lab when its socket is gone: nobody could reach it any more, nor
+// take it down. The runtime directory of a user goes when that user logs out.
+func heedSocket(path string) {
+	info, err := os.Lstat(path)
+	for err == nil && isThere(path, info) {
+		time.Sleep(lookAtSocket)
+	}
+	fmt.Fprintln(os.Stderr, "its socket was removed")
+	os.Exit(1)
+}
+
 // supervisor holds a lab's namespaces and processes.
 type supervisor struct {
 	links   *netlink.Handle
 	outside int // this process as the host numbers it
 
 	applying sync.Mutex // one apply at a time
+
+	tied atomic.Bool // the lab ends with whoever has started it
 
 	mu       sync.Mutex
 	plan     *topology.Plan
@@ -86,16 +129,18 @@ func newSupervisor(outside int) (*supervisor, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := loopbackUp(h); err != nil {
+	if err := errors.Join(withoutIPv6(), loopbackUp(h)); err != nil {
 		return nil, err
 	}
-	return &supervisor{
+	s := &supervisor{
 		links:    h,
 		outside:  outside,
 		plan:     &topology.Plan{},
 		bridges:  make(map[string]*bridge),
 		machines: make(map[string]*machine),
-	}, nil
+	}
+	s.tied.Store(true)
+	return s, nil
 }
 
 // reapOrphans collects processes whose parents ended before them: PID 1 of the
@@ -112,6 +157,15 @@ func (s *supervisor) reapOrphans() {
 	}
 }
 
+// hangUpWithin bounds how long the end of a lab waits for whoever asked for it.
+const hangUpWithin = time.Second
+
+func (s *supervisor) currentPlan() *topology.Plan {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.plan
+}
+
 // serve answers one request.
 func (s *supervisor) serve(conn *net.UnixConn) {
 	defer func() { _ = conn.Close() }()
@@ -123,18 +177,29 @@ func (s *supervisor) serve(conn *net.UnixConn) {
 	out := &replies{enc: json.NewEncoder(conn)}
 	switch r.Op {
 	case opPlan:
-		s.mu.Lock()
-		plan := s.plan
-		s.mu.Unlock()
-		out.send(reply{Plan: plan})
+		out.send(reply{Plan: s.currentPlan(), Tied: s.tied.Load()})
 	case opNodes:
 		out.send(reply{Nodes: s.nodes(), Supervisor: s.outside})
 	case opApply:
-		changes, err := s.apply(r.Plan, out.progress)
+		ctx, cancel := context.WithCancelCause(context.Background())
+		go func() {
+			_, _ = io.Copy(io.Discard, rest)
+			cancel(errors.New("interrupted")) // whoever asked is gone
+		}()
+		changes, err := s.apply(ctx, r.Plan, out.progress)
+		if err == nil && r.Leave {
+			s.tied.Store(false)
+		}
 		out.last(reply{Changes: &changes}, err)
-	case opShutdown:
+	case opSettled:
+		s.applying.Lock()
+		defer s.applying.Unlock()
 		out.send(reply{})
-		_ = conn.Close()
+	case opShutdown:
+		out.send(reply{Supervisor: s.outside})
+		// Whoever asked opens what tells it of our end, and hangs up then.
+		_ = conn.SetReadDeadline(time.Now().Add(hangUpWithin))
+		_, _ = io.Copy(io.Discard, rest)
 		os.Exit(0)
 	default:
 		s.serveNode(conn, r, files, rest, out)
@@ -145,7 +210,7 @@ func (s *supervisor) serve(conn *net.UnixConn) {
 func (s *supervisor) serveNode(conn *net.UnixConn, r request, files []*os.File, rest *bufio.Reader, out *replies) {
 	m, ok := s.machine(r.Node)
 	if !ok {
-		out.last(reply{}, fmt.Errorf("no node %q", r.Node))
+		out.last(reply{}, fmt.Errorf("node %s: %w", r.Node, engine.NoNode(s.currentPlan().Lab)))
 		return
 	}
 	switch r.Op {
@@ -154,6 +219,10 @@ func (s *supervisor) serveNode(conn *net.UnixConn, r request, files []*os.File, 
 	case opResume:
 		out.last(reply{}, m.signal(unix.SIGCONT))
 	case opAttach:
+		if err := m.notRunning(); err != nil {
+			out.last(reply{}, err)
+			return
+		}
 		s.attach(conn, rest, m, out)
 	case opLogs:
 		s.logs(conn, rest, m, r.Follow, out)
@@ -233,10 +302,7 @@ func (s *supervisor) nodes() []engine.NodeStatus {
 	var all []engine.NodeStatus
 	for i := range s.plan.Nodes {
 		spec := &s.plan.Nodes[i]
-		status := engine.NodeStatus{Node: spec.Name, Kind: spec.Kind, State: engine.Missing}
-		for _, i := range spec.Interfaces {
-			status.Addrs = append(status.Addrs, i.Addr.Addr().String())
-		}
+		status := engine.NodeStatus{Node: spec.Name, Kind: spec.Kind, State: engine.Missing, Addrs: engine.Addrs(spec)}
 		if m, ok := s.machines[spec.Name]; ok {
 			m.status(&status)
 		}
