@@ -50,8 +50,10 @@ reconnect strategy survived and why the others did not.
 	})
 	verbs := []*cobra.Command{
 		c.upCommand(), c.downCommand(), c.psCommand(), c.inspectCommand(), c.logsCommand(), c.execCommand(),
-		c.runCommand(), c.toxicCommand(), c.validateCommand(), c.graphCommand(), c.schemaCommand(),
-		c.doctorCommand(), c.versionCommand(), c.nodeCommand(), c.nodeExecCommand(), c.supervisorCommand(),
+		c.runCommand(), c.reportCommand(), c.toxicCommand(), c.linkCommand(), c.toxiproxyCommand(), c.validateCommand(), c.graphCommand(), c.presetsCommand(), c.strategiesCommand(), c.handshakeCommand(),
+		c.schemaCommand(),
+		c.doctorCommand(), c.versionCommand(), c.nodeCommand(), c.nodeExecCommand(), c.supervisorCommand(), c.caretakerCommand(), c.probeCommand(),
+		c.containCommand(), c.containInitCommand(), c.clientPortCommand(),
 	}
 	for _, v := range verbs {
 		refuseUnknown(v)

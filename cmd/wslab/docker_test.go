@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"encoding/json"
@@ -100,11 +101,12 @@ func lostCount(t *testing.T, left string) bool {
 }
 
 type cell struct {
-	Scenario, Lab, Path, Client, Verdict, Expected string
-	Passed                                         bool
-	Cause                                          string
-	Connections                                    int
-	Sent, Lost                                     int
+	Play                                                 int
+	Scenario, Lab, Path, From, Client, Verdict, Expected string
+	Passed                                               bool
+	Cause                                                string
+	Connections                                          int
+	Sent, Lost                                           int
 }
 
 type document struct {
@@ -112,7 +114,11 @@ type document struct {
 	Speed  float64
 	Engine string
 	Cells  []cell
+	Plays  []struct{ Untrusted string }
 }
+
+// trusted says whether the timing of a cell's play can be.
+func (d document) trusted(c cell) bool { return d.Plays[c.Play].Untrusted == "" }
 
 // TestUpIsIdempotent: nothing changes on the same file, what differs on a changed one.
 func TestUpIsIdempotent(t *testing.T) {
@@ -330,5 +336,120 @@ func TestDynamicBinary(t *testing.T) {
 	}
 	if out, err := exec.Command(dynamic, "down", name).CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
+	}
+}
+
+// TestKilledRunLeavesNothing: the labs of a run that is killed are taken down by what it has left behind
+// for that, and that goes, too.
+func TestKilledRunLeavesNothing(t *testing.T) {
+	needDocker(t)
+	if left := leftovers(t, "home"); left != "" {
+		t.Skipf("somebody's own lab is there: %s", left)
+	}
+	cmd := exec.Command(binary, "--engine", "docker", "run", "server-close", "--speed", "10")
+	progress, err := cmd.StderrPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	for lines := bufio.NewScanner(progress); lines.Scan() && !strings.Contains(lines.Text(), "step 1 of"); {
+	}
+	if leftovers(t, "home") == "" {
+		t.Error("it plays on no lab")
+	}
+	if err := cmd.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	_ = cmd.Wait()
+	processes := (&netnsRig{t: t}).processes
+	for deadline := time.Now().Add(time.Minute); leftovers(t, "home") != "" || len(processes()) > 0; {
+		if time.Now().After(deadline) {
+			t.Fatalf("left behind: %s, %q", leftovers(t, "home"), processes())
+		}
+		time.Sleep(100 * time.Millisecond) // between two looks
+	}
+}
+
+// playTwice writes a scenario of 20 s and a lab of its own for it. It returns the arguments of a run, and
+// the name of the lab.
+func playTwice(t *testing.T, suffix string) (args []string, lab string) {
+	t.Helper()
+	dir, name := t.TempDir(), instance(t, suffix)
+	home, err := os.ReadFile("../../labs/home.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for file, text := range map[string]string{
+		"lab.yaml":      strings.Replace(string(home), "name: home", "name: "+name, 1),
+		"scenario.yaml": "name: twice\nlab: lab.yaml\nsteps:\n  - talk: 20s\nexpect:\n  ws-ping: survived\n",
+	} {
+		if err := os.WriteFile(filepath.Join(dir, file), []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return []string{"--engine", "docker", "run", filepath.Join(dir, "scenario.yaml"), "--speed", "10"}, name
+}
+
+// TestTwoRuns: of two runs that need one lab at the same time the second waits until the first has taken
+// its own down, and brings up another.
+func TestTwoRuns(t *testing.T) {
+	needDocker(t)
+	args, name := playTwice(t, "runs")
+	said := make(chan string)
+	for range 2 {
+		go func() {
+			stdout, stderr, code := wslab(t, args...)
+			if code != 0 || !strings.Contains(stdout, "1 of 1 as expected") {
+				t.Errorf("exit code %d\n%s%s", code, stdout, stderr)
+			}
+			said <- stderr
+		}()
+	}
+	both := <-said + <-said
+	if n := strings.Count(both, "waiting for another wslab that plays on lab "+name); n != 1 {
+		t.Errorf("%d of two wait:\n%s", n, both)
+	}
+	if left := leftovers(t, name); left != "" {
+		t.Errorf("left behind: %s", left)
+	}
+}
+
+// TestRunAfterOneThatWasKilled: a run that waits for the lab of another, which is killed, begins when
+// that lab is gone.
+func TestRunAfterOneThatWasKilled(t *testing.T) {
+	needDocker(t)
+	args, name := playTwice(t, "killed")
+	begin := func(until string) *exec.Cmd {
+		t.Helper()
+		cmd := exec.Command(binary, args...)
+		progress, err := cmd.StderrPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		lines := bufio.NewScanner(progress)
+		for lines.Scan() && !strings.Contains(lines.Text(), until) {
+		}
+		go func() {
+			for lines.Scan() { // so that it can go on
+			}
+		}()
+		return cmd
+	}
+	first := begin("step 1 of")
+	second := begin("waiting for another wslab")
+	if err := first.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	_ = first.Wait()
+	if err := second.Wait(); err != nil {
+		t.Errorf("the second: %v", err)
+	}
+	if left := leftovers(t, name); left != "" {
+		t.Errorf("left behind: %s", left)
 	}
 }

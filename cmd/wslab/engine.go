@@ -9,6 +9,7 @@ import (
 	"github.com/wslab/wslab/internal/engine"
 	"github.com/wslab/wslab/internal/engine/docker"
 	"github.com/wslab/wslab/internal/engine/netns"
+	"github.com/wslab/wslab/internal/lab"
 )
 
 // engineAuto takes the first engine that can run labs here.
@@ -17,16 +18,18 @@ const engineAuto = "auto"
 // engineKind is an engine that --engine can name.
 type engineKind struct {
 	name string
-	open func(*settings) (engine.Engine, error)
+	open func(s *settings, notice engine.Progress) (engine.Engine, error)
 }
 
 // engines is the list of engines, in the order in which auto tries them.
 func engines() []engineKind {
 	return []engineKind{
-		{"docker", func(s *settings) (engine.Engine, error) {
+		{"docker", func(s *settings, _ engine.Progress) (engine.Engine, error) {
 			return docker.New(docker.Options{Host: s.dockerHost, Version: version()})
 		}},
-		{"netns", func(*settings) (engine.Engine, error) { return netns.New(netns.Options{}) }},
+		{"netns", func(_ *settings, notice engine.Progress) (engine.Engine, error) {
+			return netns.New(netns.Options{Notice: notice})
+		}},
 	}
 }
 
@@ -49,7 +52,7 @@ func (c *cli) openEngine(ctx context.Context) (engine.Engine, error) {
 		if c.settings.engine != engineAuto && c.settings.engine != k.name {
 			continue
 		}
-		e, err := fitEngine(ctx, k, c.settings)
+		e, err := c.fitEngine(ctx, k)
 		if err != nil {
 			refused = append(refused, err)
 			continue
@@ -69,8 +72,8 @@ func (c *cli) openEngine(ctx context.Context) (engine.Engine, error) {
 	return fit, nil
 }
 
-func fitEngine(ctx context.Context, k engineKind, s *settings) (engine.Engine, error) {
-	e, err := k.open(s)
+func (c *cli) fitEngine(ctx context.Context, k engineKind) (engine.Engine, error) {
+	e, err := k.open(c.settings, c.progress)
 	if err != nil {
 		return nil, err
 	}
@@ -89,4 +92,20 @@ func (c *cli) withEngine(cmd *cobra.Command, f func(engine.Engine) error) error 
 	}
 	defer func() { _ = e.Close() }()
 	return f(e)
+}
+
+// withRunning makes what is done with a running lab a command's: the lab of that name, or
+// the one that is running.
+func (c *cli) withRunning(name *string) func(f func(*cobra.Command, engine.Lab, []string) error) func(*cobra.Command, []string) error {
+	return func(f func(*cobra.Command, engine.Lab, []string) error) func(*cobra.Command, []string) error {
+		return func(cmd *cobra.Command, args []string) error {
+			return c.withEngine(cmd, func(e engine.Engine) error {
+				running, err := lab.Open(cmd.Context(), e, *name)
+				if err != nil {
+					return err
+				}
+				return f(cmd, running, args)
+			})
+		}
+	}
 }

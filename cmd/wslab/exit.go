@@ -23,7 +23,7 @@ const (
 // exitCodes is the text for help and documentation.
 const exitCodes = `Exit codes:
   0    passed, or done
-  1    an expectation failed, or the command did
+  1    an expectation failed, a handshake is wrong, or the command failed
   2    wrong usage, or an invalid file
   3    the environment is unfit (no engine, no privilege); the message says what to do
   130  interrupted; what the command had made is gone again
@@ -68,7 +68,7 @@ func exitCode(ctx context.Context, err error, stderr io.Writer) int {
 	switch {
 	case errors.As(err, &program):
 		return program.code
-	case err == errExpectation: // and nothing else that would have to be said
+	case err == errExpectation, err == errHandshake: // and nothing else that would have to be said
 		return exitFailed
 	case ctx.Err() != nil:
 		_, _ = fmt.Fprintln(stderr, "wslab: interrupted")

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
@@ -9,6 +10,7 @@ import (
 
 	"github.com/wslab/wslab/internal/engine"
 	"github.com/wslab/wslab/internal/lab"
+	"github.com/wslab/wslab/internal/node/link"
 	"github.com/wslab/wslab/topology"
 )
 
@@ -43,17 +45,47 @@ func (c *cli) printPlan(p *topology.Plan) error {
 	}
 	var rows [][]string
 	for _, n := range p.Nodes {
-		rows = append(rows, []string{n.Name, n.Kind, interfaces(n), routes(n), string(n.Settings)})
+		rows = append(rows, []string{n.Name, n.Kind, interfaces(n), routes(n), presetOf(n), settingsText(n)})
 	}
-	return c.printTable([]string{"NODE", "KIND", "INTERFACES", "ROUTES", "SETTINGS"}, rows)
+	return c.printTable([]string{"NODE", "KIND", "INTERFACES", "ROUTES", "PRESET", "SETTINGS"}, rows)
+}
+
+// presetOf names a node's preset and the settings that are from it.
+func presetOf(n topology.NodeSpec) string {
+	switch {
+	case n.Preset == nil:
+		return "-"
+	case len(n.Preset.Keys) == 0:
+		return n.Preset.Name + " (every key overridden)"
+	}
+	return fmt.Sprintf("%s (%s)", n.Preset.Name, strings.Join(n.Preset.Keys, ", "))
 }
 
 func interfaces(n topology.NodeSpec) string {
 	var out []string
 	for _, i := range n.Interfaces {
-		out = append(out, fmt.Sprintf("%s %s", i.Network, i.Addr))
+		text := fmt.Sprintf("%s %s", i.Network, i.Addr)
+		for _, l := range n.Links {
+			if l.Network == i.Network && l.From == "" {
+				whose := "its place"
+				if l.Node == "" {
+					whose = "the network"
+				}
+				text += fmt.Sprintf(" (%s: %s)", whose, conditionsOf(l))
+			}
+		}
+		out = append(out, text)
 	}
 	return strings.Join(out, ", ")
+}
+
+// conditionsOf writes the conditions of a link as on a command line.
+func conditionsOf(l topology.LinkSpec) string {
+	var c link.Conditions
+	if json.Unmarshal(l.Conditions, &c) != nil {
+		return string(l.Conditions)
+	}
+	return c.String()
 }
 
 func routes(n topology.NodeSpec) string {

@@ -12,6 +12,13 @@ import (
 var binary string
 
 func TestMain(m *testing.M) {
+	if target := os.Getenv(connectionsVariable); target != "" {
+		if err := runConnections(target); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
 	os.Exit(testMain(m))
 }
 

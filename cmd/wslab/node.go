@@ -42,3 +42,13 @@ func (c *cli) supervisorCommand() *cobra.Command {
 		RunE:   func(cmd *cobra.Command, _ []string) error { return netns.Supervise(cmd.Context()) },
 	}
 }
+
+// probeCommand tries what labs use of the kernel, in namespaces made for that.
+func (c *cli) probeCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:    netns.ProbeVerb,
+		Short:  "Try what labs use of the kernel (started by the netns engine)",
+		Hidden: true,
+		RunE:   func(_ *cobra.Command, args []string) error { return netns.Try(args, c.out) },
+	}
+}

@@ -9,8 +9,12 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/wslab/wslab/internal/preset"
+	"github.com/wslab/wslab/internal/report"
+	"github.com/wslab/wslab/internal/strategies"
 	"github.com/wslab/wslab/internal/suite"
 	"github.com/wslab/wslab/scenarios"
+	"github.com/wslab/wslab/strategy"
 	"github.com/wslab/wslab/topology"
 )
 
@@ -26,8 +30,11 @@ func TestReference(t *testing.T) {
 		topology.Reference(reg) + "\n" + scenarios.Reference()
 	for file, want := range map[string]string{
 		"../../docs/reference.md":         reference,
+		"../../docs/presets.md":           preset.Markdown(presets()),
+		"../../docs/strategies.md":        strategies.Markdown(strategy.Builtin()),
 		"../../docs/lab.schema.json":      lab,
 		"../../docs/scenario.schema.json": scenario,
+		"../../docs/report.schema.json":   schemaText(t, report.Schema()),
 	} {
 		if *update {
 			if err := os.WriteFile(file, []byte(want), 0o644); err != nil {

@@ -6,26 +6,35 @@ import (
 
 	"golang.org/x/term"
 
-	"github.com/wslab/wslab/internal/engine"
 	"github.com/wslab/wslab/internal/report"
+	"github.com/wslab/wslab/internal/suite"
 	"github.com/wslab/wslab/scenarios"
 )
 
-// printReport writes the results in the format of the settings, and reports an
-// expectation that failed.
-func (c *cli) printReport(e engine.Engine, results []*scenarios.Result) error {
-	run := report.Run{Engine: e.Name(), Speed: c.settings.speed, Results: results}
-	if len(results) > 0 {
-		run.Speed = results[0].Speed // a running lab has its own
+// documentOf is the outcome of a suite as reports have it.
+func (c *cli) documentOf(s *suite.Suite, outcome *suite.Outcome) *report.Document {
+	run := report.Run{Engine: strings.Join(s.Engines(), ", "), Speed: c.settings.speed, Results: outcome.Results, Unfinished: outcome.Unfinished}
+	if s.Shard.Of > 0 {
+		run.Shard = s.Shard.String()
 	}
+	for i, r := range outcome.Results { // a running lab has its own, and some plays bear less
+		if i == 0 || r.Speed > run.Speed {
+			run.Speed = r.Speed
+		}
+	}
+	return report.NewDocument(run, language(c.settings.lang), version())
+}
+
+// printReport writes a document in the format of the settings, and reports an expectation that failed.
+func (c *cli) printReport(d *report.Document) error {
 	format, ok := report.Find(c.settings.format)
 	if !ok {
 		return usagef("no report format %q", c.settings.format)
 	}
-	if err := format.Write(c.out, run, c.reportOptions()); err != nil {
+	if err := format.Write(c.out, d, c.reportOptions()); err != nil {
 		return err
 	}
-	if !run.Passed() {
+	if !d.Passed {
 		return errExpectation
 	}
 	return nil
@@ -33,7 +42,7 @@ func (c *cli) printReport(e engine.Engine, results []*scenarios.Result) error {
 
 // reportOptions looks at where the report goes.
 func (c *cli) reportOptions() report.Options {
-	o := report.Options{Language: language(c.settings.lang)}
+	var o report.Options
 	f, ok := c.out.(*os.File)
 	if !ok || !term.IsTerminal(int(f.Fd())) {
 		return o

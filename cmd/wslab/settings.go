@@ -119,11 +119,13 @@ func checkKeys(v *viper.Viper) error {
 	return nil
 }
 
-// formatNames are those of the report formats; other output knows them as well.
+// formatNames are those of the report formats that are printed; other output knows them as well.
 func formatNames() []string {
 	var names []string
 	for _, f := range report.Formats() {
-		names = append(names, f.Name)
+		if f.Printed {
+			names = append(names, f.Name)
+		}
 	}
 	return names
 }

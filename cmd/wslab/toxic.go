@@ -3,6 +3,8 @@ package main
 import (
 	"encoding/json"
 	"fmt"
+	"reflect"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -22,17 +24,7 @@ func (c *cli) toxicCommand() *cobra.Command {
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	cmd.PersistentFlags().StringVar(&name, "lab", "", "which lab, when several are running")
-	withLab := func(f func(*cobra.Command, engine.Lab, []string) error) func(*cobra.Command, []string) error {
-		return func(cmd *cobra.Command, args []string) error {
-			return c.withEngine(cmd, func(e engine.Engine) error {
-				running, err := lab.Open(cmd.Context(), e, name)
-				if err != nil {
-					return err
-				}
-				return f(cmd, running, args)
-			})
-		}
-	}
+	withLab := c.withRunning(&name)
 	cmd.AddCommand(
 		&cobra.Command{
 			Use:   "ls [NODE...]",
@@ -43,19 +35,23 @@ func (c *cli) toxicCommand() *cobra.Command {
 			Use:   "add NODE TYPE [KEY=VALUE...]",
 			Short: "Add a toxic; it reaches the connections that are open",
 			Long: `Add a toxic to a proxy, firewall or NAT. It reaches the connections that are open.
-stream=upstream|downstream (default downstream), toxicity=0..1, name=... and the attributes
-of the type, durations as in lab files (in lab time):
+stream=upstream|downstream (default downstream), toxicity=0..1 (the share of the connections that it
+acts on, default 1), name=... (default TYPE_STREAM), and the attributes of the type: durations as in lab files (in lab time), lists as ping,pong, maps as '{Location: http://portal/}':
 
 ` + toxicTypesText(),
-			Example: "  wslab toxic add nat latency latency=300ms jitter=20ms\n  wslab toxic add http-proxy reset",
+			Example: "  wslab toxic add nat latency latency=300ms jitter=20ms\n  wslab toxic add nat ws_frames opcodes=pong action=drop stream=downstream\n  wslab toxic add http-proxy reset",
 			Args:    cobra.MinimumNArgs(2),
 			RunE:    withLab(c.toxicAdd),
 		},
 		&cobra.Command{
 			Use:   "rm NODE NAME",
 			Short: "Remove a toxic; connections stay open",
-			Args:  cobra.ExactArgs(2),
-			RunE:  withLab(c.toxicRemove),
+			Long: `Remove a toxic. The connections that it is on stay open and go on without it, except those
+that cannot go on whole: timeout closes them, as in Toxiproxy; reset_peer ends those whose data
+it has dropped; and what nat_idle_timeout has forgotten stays forgotten.`,
+			Example: "  wslab toxic rm nat latency_downstream",
+			Args:    cobra.ExactArgs(2),
+			RunE:    withLab(c.toxicRemove),
 		},
 	)
 	return cmd
@@ -67,7 +63,11 @@ func toxicTypesText() string {
 	for _, t := range toxics.Types() {
 		fmt.Fprintf(&b, "  %-18s %s\n", t.Name, t.Summary)
 		for _, k := range topology.Keys(t.Attributes()) {
-			fmt.Fprintf(&b, "  %-18s   %s: %s\n", "", k.Name, k.Doc)
+			takes := k.Takes()
+			if d := k.Default(); d != "" {
+				takes += ", default " + d
+			}
+			fmt.Fprintf(&b, "  %-18s   %s [%s]: %s\n", "", k.Name, takes, k.Doc)
 		}
 	}
 	return b.String()
@@ -121,7 +121,14 @@ func attributesText(reg *topology.Registry, t topology.ToxicSpec) string {
 	}
 	var parts []string
 	for _, k := range topology.Keys(attributes) {
-		parts = append(parts, fmt.Sprintf("%s=%v", k.Name, k.Value))
+		value := fmt.Sprint(k.Value)
+		if list, ok := k.Value.([]string); ok {
+			value = strings.Join(list, ",")
+		}
+		if k.Type.Kind() == reflect.Map {
+			value = strings.TrimPrefix(value, "map")
+		}
+		parts = append(parts, k.Name+"="+value)
 	}
 	return strings.Join(parts, " ")
 }
@@ -152,8 +159,21 @@ func (c *cli) toxicRemove(cmd *cobra.Command, running engine.Lab, args []string)
 	if err := carries(running, registry(), args[0]); err != nil {
 		return err
 	}
-	err := lab.Call(cmd.Context(), running, args[0], "toxic.remove", map[string]string{"name": args[1]}, nil)
-	if err != nil {
+	var at []topology.ToxicSpec
+	if err := lab.Call(cmd.Context(), running, args[0], "toxic.list", struct{}{}, &at); err != nil {
+		return err
+	}
+	var names []string
+	for _, t := range at {
+		names = append(names, t.Name)
+	}
+	if !slices.Contains(names, args[1]) {
+		if len(names) == 0 {
+			return usagef("there is no toxic at %s", args[0])
+		}
+		return &lab.NotFoundError{What: "toxic", Name: args[1], Known: names}
+	}
+	if err := lab.Call(cmd.Context(), running, args[0], "toxic.remove", map[string]string{"name": args[1]}, nil); err != nil {
 		return err
 	}
 	c.progress("toxic %s is gone from %s", args[1], args[0])

@@ -17,7 +17,7 @@ import (
 var errNoWay = errors.New("a client does not reach its server; the lab is left up to be looked at")
 
 func (c *cli) upCommand() *cobra.Command {
-	var name string
+	var name, api string
 	cmd := &cobra.Command{
 		Use:   "up [LAB]",
 		Short: "Start a lab, or make a running one equal to its file",
@@ -43,11 +43,17 @@ changed file it changes what differs.`,
 				if err != nil {
 					return err
 				}
-				return c.printUp(e, r)
+				if api != "" {
+					if err := c.startToxiproxy(cmd.Context(), r.Engine, r.Plan.Lab, api); err != nil {
+						return err
+					}
+				}
+				return c.printUp(r)
 			})
 		},
 	}
 	cmd.Flags().StringVar(&name, "name", "", "name of this instance (default: the lab's name)")
+	cmd.Flags().StringVar(&api, "toxiproxy-api", "", "address at which Toxiproxy's HTTP API answers for the lab, such as 127.0.0.1:8474")
 	return cmd
 }
 
@@ -65,20 +71,21 @@ type upDocument struct {
 	Notes     []string   `json:"notes"`
 }
 
-func (c *cli) printUp(e engine.Engine, r *lab.Result) error {
+func (c *cli) printUp(r *lab.Result) error {
 	if c.settings.format == "json" {
 		err := c.printJSON(upDocument{
-			Lab: r.Plan.Lab, Engine: e.Name(), Speed: r.Plan.Speed, Changed: !r.Changes.None(),
+			Lab: r.Plan.Lab, Engine: r.Engine, Speed: r.Plan.Speed, Changed: !r.Changes.None(),
 			Created: r.Changes.Created, Replaced: r.Changes.Replaced, Removed: r.Changes.Removed,
 			ReadySecs: r.Ready.Seconds(), Walks: r.Walks, Notes: r.Plan.Notes,
 		})
 		if err != nil {
 			return err
 		}
-	} else if err := c.printUpTable(e, r); err != nil {
+	} else if err := c.printUpTable(r); err != nil {
 		return err
 	}
-	if lost := withoutWay(r.Walks); len(lost) > 0 {
+	lost := slices.DeleteFunc(withoutWay(r.Walks), func(client string) bool { return lab.Blocked(r.Plan, client) })
+	if len(lost) > 0 {
 		return fmt.Errorf("%w: %s (see: wslab logs %s)", errNoWay, strings.Join(lost, ", "), lost[0])
 	}
 	next := "wslab run"
@@ -89,7 +96,7 @@ func (c *cli) printUp(e engine.Engine, r *lab.Result) error {
 	return nil
 }
 
-func (c *cli) printUpTable(e engine.Engine, r *lab.Result) error {
+func (c *cli) printUpTable(r *lab.Result) error {
 	if r.Changes.None() {
 		c.progress("lab %s is up already and equal to its file: nothing changed", r.Plan.Lab)
 	} else if len(r.Changes.Replaced)+len(r.Changes.Removed) > 0 {
@@ -103,12 +110,15 @@ func (c *cli) printUpTable(e engine.Engine, r *lab.Result) error {
 		}
 	}
 	c.progress("lab %s on engine %s: %d nodes ready in %s, speed %g",
-		r.Plan.Lab, e.Name(), len(r.Plan.Nodes), r.Ready.Round(10*time.Millisecond), r.Plan.Speed)
+		r.Plan.Lab, r.Engine, len(r.Plan.Nodes), r.Ready.Round(10*time.Millisecond), r.Plan.Speed)
 	rows := make([][]string, 0, len(r.Walks))
 	for _, w := range r.Walks {
 		result := fmt.Sprintf("reached the server in %.3f s", w.Seconds)
 		if !w.OK {
 			result = fmt.Sprintf("failed at %s: %s", w.Stage, w.Error)
+			if lab.Blocked(r.Plan, w.Client) {
+				result = fmt.Sprintf("stopped at %s, as the lab means it: %s", w.Stage, w.Error)
+			}
 		}
 		rows = append(rows, []string{w.Client, w.Path, result})
 	}

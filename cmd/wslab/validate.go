@@ -17,11 +17,13 @@ func (c *cli) validateCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "validate FILE...",
 		Short: "Check lab and scenario files; every error at once, with its place",
-		Args:  cobra.MinimumNArgs(1),
+		Long: `Check lab and scenario files. With --engine, labs are also checked for what that engine
+cannot run: a program of this host on Docker, or one that is not installed; an image on netns.`,
+		Args: cobra.MinimumNArgs(1),
 		RunE: func(_ *cobra.Command, args []string) error {
 			var all topology.Problems
 			for _, arg := range args {
-				what, err := validate(arg)
+				what, err := c.validate(arg)
 				var problems topology.Problems
 				switch {
 				case errors.As(err, &problems):
@@ -43,7 +45,7 @@ func (c *cli) validateCommand() *cobra.Command {
 }
 
 // validate checks one file as what it is: a scenario has steps, a lab has not.
-func validate(arg string) (what string, err error) {
+func (c *cli) validate(arg string) (what string, err error) {
 	reg := registry()
 	if src, err := os.ReadFile(arg); err == nil && scenarios.IsScenario(arg, src) {
 		_, err := scenarios.LoadFile(arg, suite.Known(reg))
@@ -53,6 +55,24 @@ func validate(arg string) (what string, err error) {
 	if err != nil {
 		return "", err
 	}
-	_, err = topology.NewPlan(l, topology.PlanOptions{File: file, Speed: 1})
-	return "lab", err
+	if _, err := topology.NewPlan(l, topology.PlanOptions{File: file, Speed: 1}); err != nil {
+		return "lab", err
+	}
+	return "lab", c.refused(l)
+}
+
+// refused says what the engine that the user names cannot run. It need not answer.
+func (c *cli) refused(l *topology.Lab) error {
+	for _, k := range engines() {
+		if k.name != c.settings.engine {
+			continue
+		}
+		e, err := k.open(c.settings, nil)
+		if err != nil {
+			return err
+		}
+		defer func() { _ = e.Close() }()
+		return l.Refused(e.Name(), e.Refuse)
+	}
+	return nil
 }

@@ -1,65 +1,60 @@
 package report
 
 import (
+	"bufio"
+	"bytes"
 	"encoding/json"
 	"io"
-	"math"
-	"time"
 )
 
-// document is the JSON document of a run. Seconds are lab time, null where there
-// is none.
-type document struct {
-	Passed bool    `json:"passed"`
-	Speed  float64 `json:"speed"`
-	Engine string  `json:"engine"`
-	Cells  []cell  `json:"cells"`
-}
-
-// cell is one client in one play.
-type cell struct {
-	Scenario string `json:"scenario"`
-	Lab      string `json:"lab"`
-	Path     string `json:"path"`
-	Client   string `json:"client"`
-	Verdict  string `json:"verdict"`
-	// Expected is a verdict; where several pass they are joined with " or ".
-	Expected    string   `json:"expected"`
-	Passed      bool     `json:"passed"`
-	Cause       string   `json:"cause"`
-	Connections int      `json:"connections"`
-	Sent        int      `json:"sent"`
-	Lost        int      `json:"lost"`
-	Duplicated  int      `json:"duplicated"`
-	Outage      *float64 `json:"outage_s"`
-	Detect      *float64 `json:"detect_s"`
-	Recover     *float64 `json:"recover_s"`
-}
-
-func writeJSON(w io.Writer, r Run, o Options) error {
-	d := document{Passed: r.Passed(), Speed: r.Speed, Engine: r.Engine, Cells: []cell{}}
-	for _, p := range r.Results {
-		for _, c := range p.Cells {
-			d.Cells = append(d.Cells, cell{
-				Scenario: p.Scenario, Lab: p.Lab, Path: p.Path, Client: c.Client,
-				Verdict: string(c.Verdict), Expected: c.Expected.String(), Passed: c.Passed,
-				Cause:       c.Cause.Text(o.Language),
-				Connections: c.Connections, Sent: c.Sent, Lost: c.Lost, Duplicated: c.Duplicated,
-				Outage: seconds(c.Outage), Detect: seconds(c.Detect), Recover: seconds(c.Recover),
-			})
-		}
+// writeJSON writes the document, indented but for the traces, of which each is on a line.
+func writeJSON(w io.Writer, d *Document, o Options) error {
+	plain := *d
+	plain.Plays = make([]Play, len(d.Plays))
+	for i, p := range d.Plays {
+		p.Trace = nil
+		plain.Plays[i] = p
 	}
-	enc := json.NewEncoder(w)
+	var b bytes.Buffer
+	enc := json.NewEncoder(&b)
 	enc.SetIndent("", "  ")
 	enc.SetEscapeHTML(false)
-	return enc.Encode(d)
+	if err := enc.Encode(plain); err != nil {
+		return err
+	}
+	out := bufio.NewWriter(w)
+	if !o.Traces {
+		_, _ = out.Write(b.Bytes()) // Flush returns the error
+		return out.Flush()
+	}
+	if err := withTraces(out, b.Bytes(), d.Plays); err != nil {
+		return err
+	}
+	return out.Flush()
 }
 
-// seconds to the millisecond: more is noise.
-func seconds(d *time.Duration) *float64 {
-	if d == nil {
-		return nil
+// withTraces writes the document with the trace of each play after its steps. The indented text of
+// a play ends in a line of its own, which no other object at that depth has within plays.
+func withTraces(out *bufio.Writer, text []byte, plays []Play) error {
+	play, within := 0, false
+	for line := range bytes.Lines(text) {
+		switch {
+		case bytes.Equal(line, []byte("  \"plays\": [\n")):
+			within = true
+		case within && bytes.HasPrefix(line, []byte("  ]")):
+			within = false
+		case within && bytes.HasPrefix(line, []byte("    }")):
+			if t := plays[play].Trace; t != nil {
+				trace, err := json.Marshal(t)
+				if err != nil {
+					return err
+				}
+				_, _ = out.WriteString("      ,\"trace\": ")
+				_, _ = out.Write(append(trace, '\n'))
+			}
+			play++
+		}
+		_, _ = out.Write(line) // Flush returns the error
 	}
-	s := math.Round(d.Seconds()*1000) / 1000
-	return &s
+	return nil
 }

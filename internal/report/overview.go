@@ -3,39 +3,38 @@ package report
 import (
 	"slices"
 	"strings"
-
-	"github.com/wslab/wslab/scenarios"
 )
 
 // overview writes all plays as one table of scenario and client: verdicts in
 // words unless the terminal is too narrow for them, else their marks, else nothing.
-func (t *table) overview(r Run) {
-	clients := clientsOf(r)
-	words := t.grid(r, clients, func(v scenarios.Verdict) string { return string(v) })
+func (t *table) overview(m *matrix) {
+	words := t.grid(m, func(s State) string { return string(s) })
 	if t.o.Width <= 0 || words.width() <= t.width {
 		words.print(t)
 		return
 	}
-	marks := t.grid(r, clients, func(v scenarios.Verdict) string { m, _ := mark(v); return m })
+	marks := t.grid(m, func(s State) string { shown, _ := mark(s); return shown })
 	if marks.width() > t.width {
 		return // the plays above say it all
 	}
 	marks.print(t)
-	t.line("● survived  ↻ recovered  ✗ failed  ! not as expected")
+	t.line(legend(m))
 	t.line("")
 }
 
-// clientsOf lists the clients of all plays, in the order they first appear.
-func clientsOf(r Run) []string {
-	var names []string
-	for _, p := range r.Results {
-		for _, c := range p.Cells {
-			if !slices.Contains(names, c.Client) {
-				names = append(names, c.Client)
-			}
+// legend explains the marks: those of the verdicts, and of the other states those that are there.
+func legend(m *matrix) string {
+	var parts []string
+	for i, s := range states() {
+		there := slices.ContainsFunc(m.rows, func(r row) bool {
+			return slices.ContainsFunc(r.entries, func(e entry) bool { return e.state() == s })
+		})
+		if i < 3 || there {
+			shown, _ := mark(s)
+			parts = append(parts, shown+" "+string(s))
 		}
 	}
-	return names
+	return strings.Join(append(parts, "! not as expected"), "  ")
 }
 
 // grid is a table of short texts. The first row and column are headings.
@@ -45,28 +44,26 @@ type grid struct {
 	widths []int
 }
 
-func (t *table) grid(r Run, clients []string, text func(scenarios.Verdict) string) *grid {
+func (t *table) grid(m *matrix, text func(State) string) *grid {
 	g := &grid{}
-	g.add(append([]string{""}, clients...), slices.Repeat([]style{dim}, len(clients)+1))
-	for _, p := range r.Results {
-		row, styles := []string{p.Scenario + ", " + p.Lab}, []style{bold}
-		if p.Path != "direct" && p.Path != "" {
-			row[0] += " through " + p.Path
-		}
-		for _, name := range clients {
-			i := slices.IndexFunc(p.Cells, func(c scenarios.Cell) bool { return c.Client == name })
-			if i < 0 {
-				row, styles = append(row, ""), append(styles, dim)
+	g.add(append([]string{""}, m.clients...), slices.Repeat([]style{dim}, len(m.clients)+1))
+	for i := range m.rows {
+		r := &m.rows[i]
+		texts, styles := []string{r.id.String()}, []style{bold}
+		for _, name := range m.clients {
+			e := r.find(name)
+			if e == nil {
+				texts, styles = append(texts, ""), append(styles, dim)
 				continue
 			}
-			shown := text(p.Cells[i].Verdict)
-			_, s := mark(p.Cells[i].Verdict)
-			if !p.Cells[i].Passed {
+			shown := text(e.state())
+			_, s := mark(e.state())
+			if !e.passed() {
 				shown += " !"
 			}
-			row, styles = append(row, shown), append(styles, s)
+			texts, styles = append(texts, shown), append(styles, s)
 		}
-		g.add(row, styles)
+		g.add(texts, styles)
 	}
 	return g
 }

@@ -71,14 +71,16 @@ func sample() Run {
 	}}
 }
 
-func write(t *testing.T, format string, r Run, o Options) string {
+func document(r Run, l scenarios.Language) *Document { return NewDocument(r, l, "v1") }
+
+func write(t *testing.T, format string, d *Document, o Options) string {
 	t.Helper()
 	f, ok := Find(format)
 	if !ok {
 		t.Fatalf("no format %q", format)
 	}
 	var b bytes.Buffer
-	if err := f.Write(&b, r, o); err != nil {
+	if err := f.Write(&b, d, o); err != nil {
 		t.Fatal(err)
 	}
 	return b.String()
@@ -93,12 +95,19 @@ func TestFormats(t *testing.T) {
 		{"table-wide", "table", Options{Width: 140}},
 		{"table-narrow", "table", Options{Width: 48}},
 		{"table-color", "table", Options{Width: 100, Color: true}},
-		{"table-japanese", "table", Options{Width: 80, Language: scenarios.Japanese}},
+		{"table-japanese", "table", Options{Width: 80}},
 		{"json", "json", Options{}},
+		{"junit", "junit", Options{}},
+		{"markdown", "markdown", Options{}},
+		{"tap", "tap", Options{}},
 	}
 	for _, test := range tests {
 		t.Run(test.file, func(t *testing.T) {
-			got := write(t, test.format, sample(), test.o)
+			l := scenarios.English
+			if test.file == "table-japanese" {
+				l = scenarios.Japanese
+			}
+			got := write(t, test.format, document(sample(), l), test.o)
 			golden(t, "testdata/"+test.file+".golden", got)
 			if test.o.Width < 60 {
 				return
@@ -114,23 +123,23 @@ func TestFormats(t *testing.T) {
 
 func TestJSONKeys(t *testing.T) {
 	var doc map[string]any
-	if err := json.Unmarshal([]byte(write(t, "json", sample(), Options{})), &doc); err != nil {
+	if err := json.Unmarshal([]byte(write(t, "json", document(sample(), ""), Options{})), &doc); err != nil {
 		t.Fatal(err)
 	}
-	want := []string{"cause", "client", "connections", "detect_s", "duplicated", "expected", "lab", "lost", "outage_s", "passed", "path", "recover_s", "scenario", "sent", "verdict"}
+	want := []string{"cause", "client", "connected_s", "connections", "detect_s", "down_s", "duplicated", "expected", "from", "keepalive_bytes", "lab", "lost", "outage_s", "passed", "path", "play", "recover_s", "scenario", "sent", "verdict"}
 	cell := doc["cells"].([]any)[0].(map[string]any)
 	for _, key := range want {
 		if _, ok := cell[key]; !ok {
 			t.Errorf("no %q", key)
 		}
 	}
-	if len(cell) != len(want) || len(doc) != 4 {
+	if len(cell) != len(want) || len(doc) != 8 {
 		t.Errorf("other keys: %v %v", doc, cell)
 	}
 	if cell["detect_s"] != nil {
 		t.Errorf("detect_s is %v, not null", cell["detect_s"])
 	}
-	if empty := write(t, "json", Run{Engine: "docker", Speed: 1}, Options{}); !strings.Contains(empty, `"cells": []`) {
+	if empty := write(t, "json", document(Run{Engine: "docker", Speed: 1}, ""), Options{}); !strings.Contains(empty, `"cells": []`) {
 		t.Errorf("no cells: %s", empty)
 	}
 }
@@ -141,7 +150,7 @@ func (full) Write([]byte) (int, error) { return 0, errors.New("disk full") }
 
 func TestWriteErrors(t *testing.T) {
 	for _, f := range Formats() {
-		if err := f.Write(full{}, sample(), Options{}); err == nil {
+		if err := f.Write(full{}, document(sample(), ""), Options{}); err == nil {
 			t.Errorf("%s: the error of the writer is lost", f.Name)
 		}
 	}

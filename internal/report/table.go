@@ -19,18 +19,20 @@ const (
 )
 
 // writeTable writes every play with its clients, and then an overview of all.
-func writeTable(w io.Writer, r Run, o Options) error {
+func writeTable(w io.Writer, d *Document, o Options) error {
 	t := &table{out: bufio.NewWriter(w), o: o, width: o.Width}
 	if t.width <= 0 {
 		t.width = defaultWidth
 	}
-	for _, p := range r.Results {
-		t.play(p)
+	m := d.matrix()
+	for i := range m.rows {
+		t.play(&m.rows[i])
 	}
-	if len(r.Results) > 1 {
-		t.overview(r)
+	if len(m.rows) > 1 {
+		t.overview(m)
 	}
-	t.summary(r)
+	t.rest(d)
+	t.summary(d, m)
 	return t.out.Flush()
 }
 
@@ -56,42 +58,79 @@ const (
 )
 
 func (t *table) paint(s style, text string) string {
-	if !t.o.Color || text == "" {
+	if !t.o.Color || text == "" || s == "" {
 		return text
 	}
 	return "\x1b[" + string(s) + "m" + text + "\x1b[0m"
 }
 
-// mark of a verdict, with the style of both.
-func mark(v scenarios.Verdict) (string, style) {
-	switch v {
-	case scenarios.Survived:
+// mark of a state, with the style of both.
+func mark(s State) (string, style) {
+	switch s {
+	case State(scenarios.Survived):
 		return "●", green
-	case scenarios.Recovered:
+	case State(scenarios.Recovered):
 		return "↻", yellow
+	case Flaky:
+		return "≈", yellow
+	case NotFinished:
+		return "…", dim
 	}
 	return "✗", red
 }
 
-// verdictText is a verdict with its mark: "● survived".
-func verdictText(v scenarios.Verdict) string {
-	m, _ := mark(v)
-	return m + " " + string(v)
+// stateText is a state with its mark: "● survived".
+func stateText(s State) string {
+	m, _ := mark(s)
+	return m + " " + string(s)
 }
 
-// play writes one play: a title, and a row for each client.
-func (t *table) play(p *scenarios.Result) {
-	t.line(t.paint(bold, p.Scenario) + " on " + p.Lab + ", " + way(p.Path))
-	for _, l := range wrap(p.Summary, t.width) {
-		t.line(t.paint(dim, l))
+// play writes one play: a title, and a line for each client.
+func (t *table) play(r *row) {
+	t.line(t.paint(bold, r.id.scenario) + " on " + r.id.lab + ", " + from(r.id.from) + way(r.id.path))
+	var above []string
+	if len(r.plays) > 0 {
+		above = append(above, r.plays[0].Summary)
+	}
+	if r.id.with != "" {
+		above = append(above, "with "+r.id.with)
+	}
+	for _, p := range r.plays {
+		if p.Untrusted != "" {
+			above = append(above, roundText(p.Round)+"The timing cannot be trusted: "+p.Untrusted)
+		}
+	}
+	for _, u := range r.unfinished {
+		above = append(above, "Not finished: "+u.Why)
+	}
+	for _, text := range above {
+		for _, l := range wrap(text, t.width) {
+			t.line(t.paint(dim, l))
+		}
 	}
 	t.line("")
-	columns := columnsOf(p)
+	columns := columnsOf(r)
 	t.line("  " + t.paint(dim, columns.row("CLIENT", "VERDICT", "LOST", "OUTAGE", "CAUSE")))
-	for i := range p.Cells {
-		t.client(&p.Cells[i], columns)
+	for i := range r.entries {
+		t.client(&r.entries[i], columns)
 	}
 	t.line("")
+}
+
+// roundText names the round of a repeated play.
+func roundText(round int) string {
+	if round == 0 {
+		return ""
+	}
+	return fmt.Sprintf("Round %d: ", round)
+}
+
+// from names the client node, where a scenario plays several.
+func from(node string) string {
+	if node == "" {
+		return ""
+	}
+	return "from " + node + ", "
 }
 
 func way(path string) string {
@@ -103,14 +142,14 @@ func way(path string) string {
 
 // client writes a row; the cause stands in the last column, or below when the
 // terminal is too narrow for that.
-func (t *table) client(c *scenarios.Cell, columns columns) {
-	_, s := mark(c.Verdict)
+func (t *table) client(e *entry, columns columns) {
+	_, s := mark(e.state())
 	lead := "  "
-	if !c.Passed {
+	if !e.passed() {
 		lead = t.paint(red, "! ")
 	}
-	row := columns.row(c.Client, verdictText(c.Verdict), lost(c), outage(c), "")
-	row = strings.Replace(row, verdictText(c.Verdict), t.paint(s, verdictText(c.Verdict)), 1)
+	row := columns.row(e.client, stateText(e.state()), lost(e), outage(e), "")
+	row = strings.Replace(row, stateText(e.state()), t.paint(s, stateText(e.state())), 1)
 	indent := 2 + columns.width()
 	if t.width-indent < minText {
 		t.line(lead + row)
@@ -119,12 +158,22 @@ func (t *table) client(c *scenarios.Cell, columns columns) {
 	}
 	room := max(minText, min(maxText, t.width-indent))
 	var lines []string
-	if !c.Passed {
-		for _, l := range wrap(t.expectation(c), room) {
-			lines = append(lines, t.paint(red, l))
+	if text := e.tally(); text != "" {
+		lines = append(lines, wrap(text, room)...)
+	}
+	for _, c := range e.examples() {
+		if !c.Passed {
+			for _, l := range wrap(c.expectation(), room) {
+				lines = append(lines, t.paint(red, l))
+			}
+		}
+		lines = append(lines, wrap(c.Cause, room)...)
+		if !c.Passed {
+			for _, l := range c.Output {
+				lines = append(lines, t.paint(dim, "| "+oneLine(l)))
+			}
 		}
 	}
-	lines = append(lines, wrap(c.Cause.Text(t.o.Language), room)...)
 	for i, l := range lines {
 		if i == 0 {
 			t.line(lead + row + l)
@@ -137,37 +186,53 @@ func (t *table) client(c *scenarios.Cell, columns columns) {
 	}
 }
 
-// expectation says what was expected instead.
-func (t *table) expectation(c *scenarios.Cell) string {
-	text := "expected " + c.Expected.String()
-	if slices.Contains(c.Expected, c.Verdict) {
-		text += ", but: " + c.Unmet.Text(t.o.Language)
+// lost is how many messages were; of several rounds the least and the most.
+func lost(e *entry) string {
+	least, most := -1, -1
+	for _, c := range e.cells {
+		if least < 0 || c.Lost < least {
+			least = c.Lost
+		}
+		most = max(most, c.Lost)
 	}
-	return text
+	switch {
+	case least < 0:
+		return "-"
+	case least < most:
+		return fmt.Sprintf("%d-%d", least, most)
+	}
+	return strconv.Itoa(least)
 }
 
-func lost(c *scenarios.Cell) string {
-	return strconv.Itoa(c.Lost)
-}
-
-func outage(c *scenarios.Cell) string {
-	if c.Outage == nil {
+// outage is the longest; of several rounds that of the one that was shortest and of the one that was longest.
+func outage(e *entry) string {
+	var all []float64
+	for _, c := range e.cells {
+		if c.Outage != nil {
+			all = append(all, *c.Outage)
+		}
+	}
+	if len(all) == 0 {
 		return "-"
 	}
-	return fmt.Sprintf("%.1f s", c.Outage.Seconds())
+	least, most := fmt.Sprintf("%.1f", slices.Min(all)), fmt.Sprintf("%.1f s", slices.Max(all))
+	if least+" s" != most {
+		return least + "-" + most
+	}
+	return most
 }
 
 // columns are the widths of a play's columns.
 type columns struct{ client, verdict, lost, outage int }
 
-func columnsOf(p *scenarios.Result) columns {
+func columnsOf(r *row) columns {
 	w := columns{len("CLIENT"), len("VERDICT"), len("LOST"), len("OUTAGE")}
-	for i := range p.Cells {
-		c := &p.Cells[i]
-		w.client = max(w.client, displayWidth(c.Client))
-		w.verdict = max(w.verdict, displayWidth(verdictText(c.Verdict)))
-		w.lost = max(w.lost, displayWidth(lost(c)))
-		w.outage = max(w.outage, displayWidth(outage(c)))
+	for i := range r.entries {
+		e := &r.entries[i]
+		w.client = max(w.client, displayWidth(e.client))
+		w.verdict = max(w.verdict, displayWidth(stateText(e.state())))
+		w.lost = max(w.lost, displayWidth(lost(e)))
+		w.outage = max(w.outage, displayWidth(outage(e)))
 	}
 	return w
 }
@@ -182,21 +247,45 @@ func (w columns) row(client, verdict, lost, outage, cause string) string {
 		padLeft(lost, w.lost) + gap + padLeft(outage, w.outage) + gap + cause
 }
 
-// summary says in one line whether all did as expected.
-func (t *table) summary(r Run) {
-	total, passed := 0, 0
-	for _, p := range r.Results {
-		for _, c := range p.Cells {
-			total++
-			if c.Passed {
-				passed++
+// rest writes what is about the whole run.
+func (t *table) rest(d *Document) {
+	before := len(d.Notes) + len(d.Missing)
+	text := func(s style, text string) {
+		for i, l := range wrap(text, t.width) {
+			if i > 0 {
+				l = "  " + l
 			}
+			t.line(t.paint(s, l))
 		}
 	}
-	where := fmt.Sprintf("engine %s, speed %g", r.Engine, r.Speed)
-	if passed == total {
-		t.line(t.paint(green, fmt.Sprintf("%d of %d as expected", passed, total)) + " (" + where + ")")
-		return
+	for _, m := range d.Missing {
+		text(red, "missing: "+m)
 	}
-	t.line(t.paint(red, fmt.Sprintf("%d of %d not as expected", total-passed, total)) + " (" + where + ")")
+	for _, n := range d.Notes {
+		text(dim, "note: "+n)
+	}
+	if d.Baseline != nil {
+		before++
+		summary, details := d.Baseline.lines()
+		s := green
+		if !d.Baseline.Passed() {
+			s = red
+		}
+		text(s, summary)
+		for _, l := range details {
+			text("", "  "+l)
+		}
+	}
+	if before > 0 {
+		t.line("")
+	}
+}
+
+// summary says in one line whether all did as expected.
+func (t *table) summary(d *Document, m *matrix) {
+	s := green
+	if m.counts().unexpected > 0 {
+		s = red
+	}
+	t.line(t.paint(s, d.summary()) + " (" + d.where() + ")")
 }

@@ -27,6 +27,9 @@ func runeWidth(r rune) int {
 func padRight(s string, n int) string { return s + strings.Repeat(" ", max(0, n-displayWidth(s))) }
 func padLeft(s string, n int) string  { return strings.Repeat(" ", max(0, n-displayWidth(s))) + s }
 
+// Wrap breaks a text into lines of at most n columns, as causes are in tables.
+func Wrap(s string, n int) []string { return wrap(s, n) }
+
 // wrap breaks a text into lines of at most n columns: at spaces, and between wide
 // characters, which have none. A word that is longer has a line of its own.
 func wrap(s string, n int) []string {

@@ -1,39 +1,80 @@
-// Package suite plays scenarios: it finds the running lab that a play needs or
-// brings one up for it, and takes down what it has brought up.
+// Package suite plays scenarios, as many side by side as the machine bears: it finds the
+// running lab that a play needs or brings one up for it, and takes down what it has brought up.
 package suite
 
 import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/wslab/wslab/internal/engine"
 	"github.com/wslab/wslab/internal/lab"
+	"github.com/wslab/wslab/internal/report"
 	"github.com/wslab/wslab/labs"
 	"github.com/wslab/wslab/scenarios"
 	"github.com/wslab/wslab/topology"
 )
 
-// Suite plays scenarios on an engine.
+// Suite plays scenarios on an engine. A Suite runs once.
 type Suite struct {
 	Engine   engine.Engine
 	Registry *topology.Registry
 	// Lab names the running instance to play on; empty is any that fits.
 	Lab string
+	// As is the name or the file of the lab whose plays are played on the lab that
+	// Lab names; empty is that lab's own. Plays that change settings which a node of that
+	// lab does not have are left out.
+	As string
 	// Speed for labs that are brought up. A lab that runs already keeps its own.
 	Speed float64
 	// SpeedAsked says that the user asked for the speed: a running lab of
 	// another speed is then an error rather than a surprise.
 	SpeedAsked bool
+	// Clients says which strategies a play is played with, see [scenarios.Play.PlayedBy]; nil
+	// is those that it has expectations of.
+	Clients func(scenarios.Play) []string
+	// Programs are clients that are not wslab's own; without Clients they play alone.
+	Programs []scenarios.Program
 	// Keep leaves labs up that were brought up.
 	Keep bool
-	// Progress may be nil.
+	// Parallel is how many plays run side by side at most; 0 is as many as the machine bears
+	// without being late.
+	Parallel int
+	// Repeat is how often each play is played; 0 and 1 are once.
+	Repeat int
+	// Shard is the part of the plays that is played; the zero Shard is all.
+	Shard Shard
+	// CareFor sees to it that a lab which would outlive this process is taken down if this process is killed,
+	// until relieve is called. Whoever does it inherits claim, if it is not nil, and has it until the lab
+	// is down. CareFor may be nil.
+	CareFor func(engine, lab string, claim *os.File) (relieve func() error, err error)
+	// Progress takes lines about what is being done. It may be nil.
 	Progress engine.Progress
+	// Watch takes how far the run is, whenever that changes and twice a second. It may be nil:
+	// then a line tells of each play that ends.
+	Watch func(State)
+	// Played takes what there is so far each time a play has ended, one call at a time. It may be nil.
+	Played func(*Outcome)
+
+	engines []string
+	jobs    []*job
 }
+
+// Outcome is what came of a run. Results and Unfinished are in the order of the plays, whatever
+// ended first; of a play that is repeated the rounds follow one another.
+type Outcome struct {
+	Results []*scenarios.Result
+	// Unfinished are the plays that were asked for and did not come to an end.
+	Unfinished []report.Unfinished
+	Timing     Timing
+}
+
+// Engines names the engines that plays were played on, in their order.
+func (s *Suite) Engines() []string { return s.engines }
 
 // Known is what scenario files may name.
 func Known(reg *topology.Registry) scenarios.Known {
@@ -90,63 +131,6 @@ func findBuiltin(builtin []*scenarios.Scenario, name string) (*scenarios.Scenari
 // ErrNoPlay says that none of the scenarios is for the lab.
 var ErrNoPlay = errors.New("no scenario is for this lab")
 
-// stage is a lab with the plays on it.
-type stage struct {
-	ref   string // what the scenarios call the lab
-	plays []scenarios.Play
-}
-
-// Run plays scenarios, those of one lab after another. When all is set and a lab is
-// running, only plays for it are played: those are "every scenario of the running
-// lab". What it brings up it takes down again, also when ctx ends, unless Keep is set.
-func (s *Suite) Run(ctx context.Context, list []*scenarios.Scenario, all bool) ([]*scenarios.Result, error) {
-	running, err := s.Engine.Labs(ctx)
-	if err != nil {
-		return nil, err
-	}
-	// What is left of a lab is nothing to play on.
-	running = slices.DeleteFunc(running, func(l engine.LabStatus) bool { return l.Running == 0 })
-	if s.Lab != "" {
-		one, err := lab.Find(ctx, s.Engine, s.Lab)
-		if err != nil {
-			return nil, err
-		}
-		running = []engine.LabStatus{*one}
-	}
-	stages := stagesOf(list)
-	if (all && len(running) > 0) || s.Lab != "" {
-		stages = slices.DeleteFunc(stages, func(st stage) bool { return find(running, st.ref) == nil })
-		if len(stages) == 0 {
-			return nil, fmt.Errorf("%w: %s; name a scenario to play it on a lab of its own", ErrNoPlay, running[0].Name)
-		}
-	}
-	var results []*scenarios.Result
-	for _, st := range stages {
-		r, err := s.stage(ctx, st, find(running, st.ref))
-		results = append(results, r...)
-		if err != nil {
-			return results, err
-		}
-	}
-	return results, nil
-}
-
-// stagesOf groups plays by lab, in the order in which labs come first.
-func stagesOf(list []*scenarios.Scenario) []stage {
-	var stages []stage
-	for _, sc := range list {
-		for _, p := range sc.Plays() {
-			i := slices.IndexFunc(stages, func(st stage) bool { return st.ref == p.Lab })
-			if i < 0 {
-				i = len(stages)
-				stages = append(stages, stage{ref: p.Lab})
-			}
-			stages[i].plays = append(stages[i].plays, p)
-		}
-	}
-	return stages
-}
-
 // find returns the running instance of a lab: by the name that the lab has in its
 // file, or by the file.
 func find(running []engine.LabStatus, ref string) *engine.LabStatus {
@@ -156,71 +140,6 @@ func find(running []engine.LabStatus, ref string) *engine.LabStatus {
 		}
 	}
 	return nil
-}
-
-// stage plays everything that is for one lab.
-func (s *Suite) stage(ctx context.Context, st stage, status *engine.LabStatus) (results []*scenarios.Result, err error) {
-	name, speed := "", s.Speed
-	if status != nil {
-		speed = status.Speed
-	}
-	for _, p := range st.plays {
-		if most, key := p.MaxSpeed(); most > 0 && speed > most {
-			return nil, fmt.Errorf("scenario %s: %w", p.Scenario.Name, &topology.SpeedError{Speed: speed, Max: most, Key: key})
-		}
-	}
-	if status == nil {
-		var down func(context.Context) error
-		name, down, err = s.bringUp(ctx, st.ref)
-		if err != nil {
-			return nil, err
-		}
-		defer func() {
-			if s.Keep {
-				s.progress("lab %s is left up; take it down with: wslab down %s", name, name)
-				return
-			}
-			ending, cancel := context.WithTimeout(context.WithoutCancel(ctx), downWithin)
-			defer cancel()
-			err = errors.Join(err, down(ending))
-		}()
-	} else {
-		name = status.Name
-		if s.SpeedAsked && s.Speed != status.Speed {
-			return nil, &SpeedMismatchError{Lab: name, Running: status.Speed, Asked: s.Speed}
-		}
-	}
-	running, err := s.Engine.Open(ctx, name)
-	if err != nil {
-		return nil, err
-	}
-	for i, p := range st.plays {
-		s.progress("%s on %s (%d of %d, %s)", p.Scenario.Name, name, i+1, len(st.plays), wallText(p.Scenario.Duration(), running.Plan().Speed))
-		r, err := scenarios.Run(ctx, running, p, scenarios.Options{Progress: s.Progress, Why: why(running)})
-		if err != nil {
-			return results, err
-		}
-		results = append(results, r)
-	}
-	return results, nil
-}
-
-// downWithin bounds how long taking a lab down may take when the run was interrupted.
-const downWithin = 30 * time.Second
-
-// bringUp starts a lab for its plays.
-func (s *Suite) bringUp(ctx context.Context, ref string) (name string, down func(context.Context) error, err error) {
-	l, file, err := lab.Read(ref, s.Registry)
-	if err != nil {
-		return "", nil, err
-	}
-	s.progress("bringing up lab %s", l.Name)
-	r, err := lab.Up(ctx, s.Engine, l, lab.Options{File: file, Speed: s.Speed, Progress: s.Progress})
-	if err != nil {
-		return "", nil, err
-	}
-	name = r.Plan.Lab
-	return name, func(ctx context.Context) error { return s.Engine.Down(ctx, name, nil) }, nil
 }
 
 // why says how a node ended, for the cause of a play.
@@ -237,10 +156,6 @@ func why(running engine.Lab) func(context.Context, string) string {
 		}
 		return ""
 	}
-}
-
-func wallText(d time.Duration, speed float64) string {
-	return time.Duration(float64(d) / speed).Round(time.Second).String()
 }
 
 func (s *Suite) progress(format string, args ...any) {
