@@ -252,6 +252,37 @@ func TestExpiry(t *testing.T) {
 	}
 }
 
+// TestExpiryOfBoth: of a connection that is taken over no leg outlives the other, though
+// the kernel evicts one of them by itself: it does when anybody reads the table.
+func TestExpiryOfBoth(t *testing.T) {
+	t.Parallel()
+	l := idle(t, Reset, true)
+	client, server := l.connect("443")
+	nodetest.Pass(t, client, server, "hello")
+	relayed := l.node.Await(t, is(trace.Relayed, client))
+	l.firewall.MustDo(t, func() error {
+		table, err := netfilter.OpenConntrack()
+		if err != nil {
+			return err
+		}
+		defer func() { _ = table.Close() }()
+		if err := table.SetTimeout(netfilter.TCPTuple(*relayed.Next), time.Minute); err != nil {
+			return err
+		}
+		for start := time.Now(); l.node.Count(trace.ConnectionExpired) == 0; {
+			if _, err := table.List(); err != nil {
+				return err
+			}
+			if time.Since(start) > 30*time.Second {
+				return errors.New("it does not expire")
+			}
+		}
+		return nil
+	})
+	write(t, server, "anyone?")
+	nodetest.Reset(t, server)
+}
+
 // connectAgain opens a connection on the port that is listened on already.
 func (l *lab) connectAgain(t *testing.T) (client, server *net.TCPConn) {
 	t.Helper()

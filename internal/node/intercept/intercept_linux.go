@@ -277,6 +277,14 @@ func (i *Interceptor) carry(p *Pair, whole bool, joined func()) {
 	}
 }
 
+// Taken returns the open pair of a connection as the client has it, if there is one.
+func (i *Interceptor) Taken(flow trace.Flow) (*Pair, bool) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	p, ok := i.pairs[flow]
+	return p, ok
+}
+
 // Pairs returns the pairs that are open.
 func (i *Interceptor) Pairs() []*Pair {
 	i.mu.Lock()

@@ -30,15 +30,20 @@ type mappings struct {
 
 	mu    sync.Mutex
 	known map[netfilter.Tuple]*mapping // by the entry's first direction
-	// legs are the entries of connections that are intercepted, by their first
-	// direction, with the packets that they had seen when they were last balanced.
-	legs map[netfilter.Tuple]uint64
+	legs  map[netfilter.Tuple]leg      // of connections that are intercepted, by the entry's first direction
 	// replaced are the entries in whose place others stand, with their IDs, until the
 	// kernel has announced that they are gone.
 	replaced map[netfilter.Tuple]uint32
 	// ended is when an entry was learnt to be gone: the table may have been read before.
 	ended map[netfilter.Tuple]time.Time
 	gone  []*mapping // the latest of those that are gone
+}
+
+// leg is an entry of a connection that is intercepted, as it was last balanced.
+type leg struct {
+	inner, outer netfilter.Tuple // of the connection: the leg is one of them
+	id           uint32
+	packets      uint64 // 0 until the entry is seen
 }
 
 // mapping is one mapping.
@@ -64,7 +69,7 @@ func newMappings(record func(trace.Event), silence, timeout time.Duration) *mapp
 		silence: silence,
 		timeout: timeout,
 		known:   make(map[netfilter.Tuple]*mapping),
-		legs:    make(map[netfilter.Tuple]uint64),
+		legs:    make(map[netfilter.Tuple]leg),
 
 		replaced: make(map[netfilter.Tuple]uint32),
 		ended:    make(map[netfilter.Tuple]time.Time),
@@ -279,7 +284,8 @@ func (m *mappings) move(from, to netfilter.Tuple) {
 func (m *mappings) link(inner, outer netfilter.Tuple) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.legs[inner], m.legs[outer] = 0, 0
+	m.legs[inner] = leg{inner: inner, outer: outer}
+	m.legs[outer] = leg{inner: inner, outer: outer}
 }
 
 func (m *mappings) unlink(inner, outer netfilter.Tuple) {
@@ -313,8 +319,10 @@ func (m *mappings) balance(now time.Time, inner, outer netfilter.Entry) []netfil
 }
 
 func (m *mappings) moved(e netfilter.Entry) bool {
-	was := m.legs[e.Orig]
-	m.legs[e.Orig] = e.Packets
+	l := m.legs[e.Orig]
+	was := l.packets
+	l.id, l.packets = e.ID, e.Packets
+	m.legs[e.Orig] = l
 	return e.Packets > was
 }
 
@@ -322,7 +330,19 @@ func (m *mappings) moved(e netfilter.Entry) bool {
 func (m *mappings) forgotten(inner, outer netfilter.Tuple) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return m.legs[inner] > 0 && m.legs[outer] > 0
+	return m.legs[inner].packets > 0 && m.legs[outer].packets > 0
+}
+
+// cut returns the legs of the connection that an entry was one of, if both have been in
+// the table.
+func (m *mappings) cut(gone netfilter.Entry) (inner, outer netfilter.Tuple, ok bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	l, ok := m.legs[gone.Orig]
+	if !ok || l.id != gone.ID || m.legs[l.inner].packets == 0 || m.legs[l.outer].packets == 0 {
+		return inner, outer, false
+	}
+	return l.inner, l.outer, true
 }
 
 // byInside returns how a flow of the inside looked outside.

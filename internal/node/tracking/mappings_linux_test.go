@@ -171,6 +171,40 @@ func TestConnections(t *testing.T) {
 	}
 }
 
+// TestCut: a connection that was taken over ends with the first of its two entries that
+// goes, and not with one that stood there before.
+func TestCut(t *testing.T) {
+	entry := func(id uint32, orig netfilter.Tuple) netfilter.Entry {
+		return netfilter.Entry{ID: id, Packets: 3, State: netfilter.StateEstablished, Orig: orig}
+	}
+	inner := entry(1, tuple("10.20.0.2:5000", "203.0.113.2:443"))
+	outer := entry(2, tuple("10.20.0.2:20000", "203.0.113.2:443"))
+	m := newMappings(func(trace.Event) {}, time.Second, 30*time.Second)
+	cut := func(gone netfilter.Entry) bool {
+		t.Helper()
+		in, out, ok := m.cut(gone)
+		if ok && (in != inner.Orig || out != outer.Orig) {
+			t.Errorf("legs %v and %v", in, out)
+		}
+		return ok
+	}
+	m.link(inner.Orig, outer.Orig)
+	if cut(inner) {
+		t.Error("a leg that was never seen has gone")
+	}
+	m.balance(time.Now(), inner, outer)
+	if cut(entry(9, inner.Orig)) || cut(entry(3, tuple("10.20.0.2:5001", "203.0.113.2:443"))) {
+		t.Error("the entry is of something else")
+	}
+	if !cut(inner) || !cut(outer) {
+		t.Error("a leg has gone, and nothing is said")
+	}
+	m.unlink(inner.Orig, outer.Orig)
+	if cut(inner) {
+		t.Error("the connection was over before")
+	}
+}
+
 // TestOldest chooses what has to make room.
 func TestOldest(t *testing.T) {
 	start := time.Now()

@@ -167,7 +167,9 @@ func (t *Table) Follow(ctx context.Context, watch *netfilter.Watch) error {
 	go func() {
 		ended <- watch.Run(func(change netfilter.Change, e netfilter.Entry) {
 			if change == netfilter.Destroyed {
-				t.mappings.destroyed(time.Now(), e)
+				now := time.Now()
+				t.endTogether(e)
+				t.mappings.destroyed(now, e)
 			} else {
 				t.mappings.announced(time.Now(), e)
 				t.makeRoom()
@@ -261,10 +263,31 @@ func (t *Table) keepTogether(now time.Time, p *intercept.Pair, entries map[netfi
 			}
 		}
 	case t.vanish && t.mappings.forgotten(p.Inner(), p.Outer()):
-		// First the entries: with one left, packets would pass that have no socket.
-		if err := errors.Join(t.table.Delete(p.Inner()), t.table.Delete(p.Outer())); err != nil {
-			t.env.Logf("%v", err)
-		}
-		p.Vanish()
+		t.end(p)
 	}
+}
+
+// endTogether ends what was taken over together with the first of its entries that goes,
+// before anything is told about it: until then the other leg would take what is sent to a
+// connection that is gone.
+func (t *Table) endTogether(gone netfilter.Entry) {
+	if !t.vanish {
+		return
+	}
+	inner, outer, ok := t.mappings.cut(gone)
+	if !ok {
+		return
+	}
+	if p, ok := t.Taker.Taken(inner.Flow()); ok && p.Outer() == outer {
+		t.end(p)
+	}
+}
+
+// end ends what was taken over without a word to either end.
+func (t *Table) end(p *intercept.Pair) {
+	// First the entries: with one left, packets would pass that have no socket.
+	if err := errors.Join(t.table.Delete(p.Inner()), t.table.Delete(p.Outer())); err != nil {
+		t.env.Logf("%v", err)
+	}
+	p.Vanish()
 }
