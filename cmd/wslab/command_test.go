@@ -360,6 +360,7 @@ func debianProxies(t *testing.T) {
 // verdict, cause and connections are the same, cell by cell.
 func TestDebianProxies(t *testing.T) {
 	debianProxies(t)
+	needTime(t, 4*time.Minute)
 	r := newNetnsRig(t)
 	if os.Geteuid() == 0 {
 		r = nobodyRig(t)

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/wslab/wslab/internal/lab"
 	"github.com/wslab/wslab/internal/suite"
@@ -100,6 +101,7 @@ func TestParityKnowsEveryLab(t *testing.T) {
 // machine that was late is no difference.
 func TestParity(t *testing.T) {
 	needDocker(t)
+	needTime(t, 20*time.Minute)
 	rig := newNetnsRig(t) // skips where there is none
 	onDocker := func(args ...string) (string, string, int) {
 		return wslab(t, append([]string{"--engine", "docker"}, args...)...)

@@ -27,6 +27,7 @@ const presetsAtOnce = 6
 // speaks first afterwards or the server does.
 func TestPresets(t *testing.T) {
 	newNetnsRig(t) // or skip
+	needTime(t, 5*time.Minute)
 	all := presets()
 	// The longest plays first: speed has its limits.
 	slices.SortStableFunc(all, func(a, b preset.Preset) int { return cmp.Compare(b.Claims.Timeout, a.Claims.Timeout) })
