@@ -84,11 +84,11 @@ func (s Sentence) render(l Language, text string) string {
 		shown := show(l, value)
 		switch name {
 		case "nat":
-			capital, small := natNames(l, shown)
+			capital, small := nodeNames(l, shown, "nat", "NAT", "NAT")
 			pairs = append(pairs, "{Nat}", capital, "{nat}", small)
 			continue
 		case "firewall":
-			capital, small := firewallNames(l, shown)
+			capital, small := nodeNames(l, shown, "firewall", "firewall", "ファイアウォール")
 			pairs = append(pairs, "{Firewall}", capital, "{firewall}", small)
 			continue
 		}
@@ -97,31 +97,17 @@ func (s Sentence) render(l Language, text string) string {
 	return strings.NewReplacer(pairs...).Replace(text)
 }
 
-// natNames are what a NAT is called at the beginning of a sentence and inside. Most
-// labs have one, and call it nat.
-func natNames(l Language, node string) (capital, small string) {
-	switch {
-	case l == Japanese && node == "nat":
-		return "NAT", "NAT"
-	case l == Japanese:
-		return "NAT " + node, "NAT " + node
-	case node == "nat":
-		return "The NAT", "the NAT"
+// nodeNames are what a node is called at the beginning of a sentence and inside, by the
+// word for its kind. Most labs have one of it, and name it by its kind.
+func nodeNames(l Language, node, kind, english, japanese string) (capital, small string) {
+	suffix := ""
+	if node != kind {
+		suffix = " " + node
 	}
-	return "The NAT " + node, "the NAT " + node
-}
-
-// firewallNames are what a firewall is called, likewise.
-func firewallNames(l Language, node string) (capital, small string) {
-	switch {
-	case l == Japanese && node == "firewall":
-		return "ファイアウォール", "ファイアウォール"
-	case l == Japanese:
-		return "ファイアウォール " + node, "ファイアウォール " + node
-	case node == "firewall":
-		return "The firewall", "the firewall"
+	if l == Japanese {
+		return japanese + suffix, japanese + suffix
 	}
-	return "The firewall " + node, "the firewall " + node
+	return "The " + english + suffix, "the " + english + suffix
 }
 
 // show formats a value.
