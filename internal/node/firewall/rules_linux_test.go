@@ -191,11 +191,14 @@ func (l *lab) tracked(t *testing.T) int {
 	return n
 }
 
-// idle is a lab whose firewall forgets after two seconds.
-func idle(t *testing.T, onExpiry string, intercepted bool) *lab {
+// soon is an idle timeout that tests wait for.
+const soon = 2 * time.Second
+
+// idle is a lab whose firewall forgets after the timeout.
+func idle(t *testing.T, timeout time.Duration, onExpiry string, intercepted bool) *lab {
 	t.Helper()
 	l := newLab(t, func(s *Settings) {
-		s.IdleTimeout, s.OnExpiry = 2*time.Second, onExpiry
+		s.IdleTimeout, s.OnExpiry = timeout, onExpiry
 		s.Rules = []Rule{{Direction: Outbound, Proto: "tcp", Port: []PortText{"443"}, Action: Accept}}
 	})
 	l.node.Call(t, "intercept", map[string]bool{"on": intercepted}, nil)
@@ -212,7 +215,7 @@ func TestExpiry(t *testing.T) {
 			for _, intercepted := range []bool{false, true} {
 				t.Run(fmt.Sprintf("%s, %s, intercepted %v", mode, speaker, intercepted), func(t *testing.T) {
 					t.Parallel()
-					l := idle(t, mode, intercepted)
+					l := idle(t, soon, mode, intercepted)
 					client, server := l.connect("443")
 					nodetest.Pass(t, client, server, "hello")
 					e := l.node.Await(t, is(trace.ConnectionExpired, client))
@@ -256,7 +259,7 @@ func TestExpiry(t *testing.T) {
 // the kernel evicts one of them by itself: it does when anybody reads the table.
 func TestExpiryOfBoth(t *testing.T) {
 	t.Parallel()
-	l := idle(t, Reset, true)
+	l := idle(t, soon, Reset, true)
 	client, server := l.connect("443")
 	nodetest.Pass(t, client, server, "hello")
 	relayed := l.node.Await(t, is(trace.Relayed, client))
@@ -301,10 +304,10 @@ func write(t *testing.T, c net.Conn, text string) {
 func TestKeepalive(t *testing.T) {
 	t.Parallel()
 	for _, intercepted := range []bool{false, true} {
-		l := idle(t, Drop, intercepted)
+		l := idle(t, 5*time.Second, Drop, intercepted)
 		client, server := l.connect("443")
-		for range 3 {
-			time.Sleep(1300 * time.Millisecond) // of silence, less than the timeout
+		for range 5 {
+			time.Sleep(1300 * time.Millisecond) // of silence, a fraction of the timeout; all together more
 			nodetest.Pass(t, client, server, "ping")
 		}
 		e := l.node.Await(t, is(trace.ConnectionRefreshed, client))
@@ -323,7 +326,7 @@ func TestKeepalive(t *testing.T) {
 // TestAdoptExpired takes a connection over, and forgets it.
 func TestAdoptExpired(t *testing.T) {
 	t.Parallel()
-	l := idle(t, Drop, false)
+	l := idle(t, soon, Drop, false)
 	client, server := l.connect("443")
 	nodetest.Pass(t, client, server, "hello")
 	l.node.Call(t, "intercept", map[string]bool{"on": true}, nil)
@@ -339,7 +342,7 @@ func TestAdoptExpired(t *testing.T) {
 // TestFlush: a firewall that is told to forget everything stops what it has forgotten.
 func TestFlush(t *testing.T) {
 	t.Parallel()
-	l := idle(t, Reset, false)
+	l := idle(t, soon, Reset, false)
 	client, server := l.connect("443")
 	nodetest.Pass(t, client, server, "hello")
 	l.node.Await(t, is(trace.ConnectionTracked, client))
