@@ -330,6 +330,10 @@ func (m *mappings) moved(e netfilter.Entry) bool {
 func (m *mappings) forgotten(inner, outer netfilter.Tuple) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	return m.seen(inner, outer)
+}
+
+func (m *mappings) seen(inner, outer netfilter.Tuple) bool {
 	return m.legs[inner].packets > 0 && m.legs[outer].packets > 0
 }
 
@@ -339,10 +343,7 @@ func (m *mappings) cut(gone netfilter.Entry) (inner, outer netfilter.Tuple, ok b
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	l, ok := m.legs[gone.Orig]
-	if !ok || l.id != gone.ID || m.legs[l.inner].packets == 0 || m.legs[l.outer].packets == 0 {
-		return inner, outer, false
-	}
-	return l.inner, l.outer, true
+	return l.inner, l.outer, ok && l.id == gone.ID && m.seen(l.inner, l.outer)
 }
 
 // byInside returns how a flow of the inside looked outside.
